@@ -31,6 +31,7 @@ class IsoClock:
         self._prefix = ""
 
     def __call__(self, at_ms: int) -> str:
+        """`at_ms` may stand still, grow or go back."""
         second, millis = divmod(at_ms, 1000)
         if second != self._second:
             self._second = second
