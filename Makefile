@@ -1,0 +1,77 @@
+# Everything a person or CI does here. Needs python3 (3.11 or newer), git and make; the rest lands in .venv.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench fmt lock clean
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+READY := .venv/sendtrace-ready
+SOURCES := schemas ingest processors sinks sendtrace tests
+# The newest first would be a surprise on machines with several: python3 is what the person chose.
+PYTHONS := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
+
+say = @printf '\n\033[1m== %s\033[0m\n'
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY)  ## make .venv with the exact packages of requirements.lock
+
+demo: setup  ## set up and run everything on this machine with sandbox traffic; Ctrl-C stops it
+	@exec $(BIN)/sendtrace demo
+
+test: check  ## set up and run all checks and tests
+	$(say) 'tests'
+	@exec $(BIN)/python -m pytest
+
+check: setup  ## lint, format and types, no tests
+	$(say) 'lint: ruff check'
+	@exec $(BIN)/ruff check .
+	$(say) 'format: ruff format --check'
+	@exec $(BIN)/ruff format --check .
+	$(say) 'types: mypy --strict'
+	@exec $(BIN)/mypy
+
+bench: setup  ## measure, beside a peer in the same run; prints JSON
+	@exec $(BIN)/python tests/bench/run.py
+
+fmt: setup  ## format, and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: setup  ## make requirements.lock anew from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --group dev --output-file requirements.lock --quiet \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11
+	@echo 'requirements.lock is made; `make setup` installs it'
+
+clean:  ## remove .venv and everything that tools left; data and settings stay
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	@find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	@echo 'clean: sendtrace.toml and the data directories were not touched'
+
+# pip brings only uv, checked by its hash in requirements.lock like everything else; uv brings the rest in a second.
+$(READY): requirements.lock pyproject.toml
+	@set -e; for python in $(PYTHONS); do \
+		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+		echo 'setup: found no python3 of version 3.11 or newer; install one, or name it: make setup PYTHON=/path/to/python' >&2; exit 1; \
+	fi; \
+	if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+		echo "setup: making .venv with $$found ($$($$found -c 'import platform; print(platform.python_version())'))"; \
+		if ! $$found -c 'import venv, ensurepip' >/dev/null 2>&1; then \
+			echo "setup: $$found comes without venv; install it (Debian, Ubuntu: apt install python3-venv), or name another: make setup PYTHON=/path/to/python" >&2; exit 1; \
+		fi; \
+		$$found -m venv --clear .venv; \
+	fi
+	@if ! $(BIN)/uv --version 2>/dev/null | grep -q "$$(sed -n 's/^uv==\([^ ]*\).*/uv \1/p' requirements.lock)"; then \
+		echo 'setup: installing uv'; \
+		awk '/^[a-z]/ {keep = /^uv==/} keep' requirements.lock > .venv/uv-requirements.txt; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv-requirements.txt; \
+	fi
+	@echo 'setup: installing the packages of requirements.lock'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo 'setup: done'
