@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from schemas.event import Rejected
 from schemas.postback import LogRecord
-from schemas.records import MessageState, PostbackEffect, Transition
+from schemas.records import PostbackEffect, Transition
+from schemas.state import MessageState
 
 
 class Receipt(NamedTuple):

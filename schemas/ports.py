@@ -6,11 +6,11 @@ suite in `tests/contract` holds every implementation to the words below.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
-from schemas.postback import LogRecord, Postback
-from schemas.records import MessageState
+from schemas.postback import LogSlice, Postback
+from schemas.state import MessageState
 
 
 class Clock(Protocol):
@@ -54,11 +54,12 @@ class PostbackLog(Protocol):
 class LogReader(Protocol):
     """The processor's side of the raw log. May block on the disk; used by one thread."""
 
-    def read(self, position: int, max_bytes: int) -> Sequence[LogRecord]:
+    def read(self, position: int, max_bytes: int) -> LogSlice:
         """Records from `position` on, at least one if there is one, none at the durable end.
 
         A record returned is durable. Damaged bytes are passed over and reported through the
-        implementation's damage count, never returned and never an endless wait.
+        implementation's damage count, never returned and never an endless wait: go on at the
+        slice's `next_position`, which moves past them even when there are no records.
         """
         ...
 
@@ -71,5 +72,5 @@ class StateStore(Protocol):
     """
 
     def get_many(self, message_ids: Iterable[str]) -> dict[str, MessageState]:
-        """The states that exist. The caller owns the dictionaries returned and may change them."""
+        """The states that exist. The caller owns the objects returned and may change them."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 KIND_POSTBACK: Final = "postback"
@@ -29,3 +30,12 @@ class LogRecord(NamedTuple):
 
     position: int
     postback: Postback
+
+
+class LogSlice(NamedTuple):
+    """What one read of the raw log gave. The next read goes on at `next_position`, which may lie
+    beyond the last record, and moves on without any, where nothing can be read: behind damage, or
+    behind positions that were never used."""
+
+    records: Sequence[LogRecord]
+    next_position: int

@@ -76,8 +76,8 @@ class MessageStatus(TypedDict):
 
 
 @with_config(_STRICT)
-class MessageState(MessageStatus):
-    """`MessageStatus` and what only the processor needs to go on from it.
+class StatusRecord(MessageStatus):
+    """The value of topic `status`: `MessageStatus` and what only the processor needs to go on from it.
 
     `repeated_until` gives, for engagement that comes without id or time, the last receipt of each
     occurrence that was repeated: fact id → time. The read API leaves it out.

@@ -28,7 +28,7 @@ class Topic(NamedTuple):
 
 RAW: Final = Topic("raw", "message key", "exact body bytes", Cleanup.DELETE, 30)
 TRANSITIONS: Final = Topic("transitions", "message key", "Transition", Cleanup.DELETE, 30)
-STATUS: Final = Topic("status", "message id", "MessageState", Cleanup.COMPACT, None)
+STATUS: Final = Topic("status", "message id", "StatusRecord", Cleanup.COMPACT, None)
 REFERENCES: Final = Topic("references", "reference", "what a transition means for a reference", Cleanup.DELETE, 7)
 JOURNEYS: Final = Topic("journeys", "reference", "JourneyStatus", Cleanup.COMPACT, None)
 FALLBACKS: Final = Topic("fallbacks", "reference", "FallbackRequested, FallbackWithdrawn", Cleanup.DELETE, 30)

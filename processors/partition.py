@@ -1,0 +1,139 @@
+"""One partition's records in, everything that must be written out. No I/O but the store's reads.
+
+The same object runs under every driver (embedded, Faust, tests). The driver writes the whole
+`Batch` with its position in one transaction and only then asks for the next; when the write or the
+fold fails it calls `forget`, so that nothing is folded against its own unwritten effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Final
+
+from processors.lifecycle import Arrival, Message
+from schemas.batch import Batch, DeadLetter, Receipt
+from schemas.event import Event, Rejected
+from schemas.identity import message_id, message_key
+from schemas.ports import StateStore
+from schemas.postback import LogRecord, Postback
+from schemas.records import Transition
+from schemas.rejections import RejectReason
+from schemas.times import IsoClock
+
+Normalize = Callable[[Postback], Event | Rejected]
+
+STAGE_NORMALIZE: Final = "normalize"
+STAGE_PROCESS: Final = "process"
+DEFAULT_CACHED_MESSAGES: Final = 20_000
+
+
+class PartitionProcessor:
+    """Folds batches of one partition, in order. Not thread-safe.
+
+    Keeps the working copies of the `cached_messages` messages last spoken of; all others are read
+    from the store when they are spoken of again, so memory does not grow with their number.
+    """
+
+    def __init__(
+        self, *, normalize: Normalize, store: StateStore, cached_messages: int = DEFAULT_CACHED_MESSAGES
+    ) -> None:
+        self._normalize = normalize
+        self._store = store
+        self._cached_messages = cached_messages
+        self._cache: dict[str, Message] = {}
+        self._iso = IsoClock()
+
+    def handle(self, records: Sequence[LogRecord]) -> Batch:
+        """Fold `records`. Raises whatever a fault of ours raises; then call `forget`."""
+        normalize = self._normalize
+        read = [(record, normalize(record.postback)) for record in records]
+        known = self._identify(read)
+        touched = self._load(known)
+        fold = _Fold(self._iso)
+        for (record, event), identity in zip(read, known, strict=True):
+            if identity is None or isinstance(event, Rejected):
+                fold.reject(record, event)
+            else:
+                touched[identity] = fold.apply(record, event, identity, touched.get(identity))
+        states = {identity: message.finish() for identity, message in touched.items() if message is not None}
+        self._remember(touched)
+        return Batch(fold.transitions, states, fold.keys, fold.receipts, fold.dead, fold.identifiers)
+
+    def forget(self) -> None:
+        """Drop every working copy: the store alone says what is true."""
+        self._cache.clear()
+
+    @staticmethod
+    def _identify(read: Sequence[tuple[LogRecord, Event | Rejected]]) -> list[str | None]:
+        return [
+            None
+            if isinstance(event, Rejected)
+            else message_id(record.postback.source, event.dispatch_id, event.external_send_id, event.scope)
+            for record, event in read
+        ]
+
+    def _load(self, identities: Sequence[str | None]) -> dict[str, Message | None]:
+        """A working copy of each message spoken of, in order of first mention; `None` for a new one."""
+        cache = self._cache
+        touched = {identity: cache.pop(identity, None) for identity in identities if identity is not None}
+        unknown = [identity for identity, message in touched.items() if message is None]
+        if unknown:
+            for identity, state in self._store.get_many(unknown).items():
+                touched[identity] = Message(state)
+        return touched
+
+    def _remember(self, touched: dict[str, Message | None]) -> None:
+        cache = self._cache
+        for identity, message in touched.items():
+            if message is not None:
+                cache[identity] = message
+        surplus = len(cache) - self._cached_messages
+        if surplus > 0:  # a dict keeps insertion order, and every use re-inserts: the oldest come first
+            for identity in list(islice(cache, surplus)):
+                del cache[identity]
+
+
+def poison(record: LogRecord, reason: RejectReason, detail: str) -> Batch:
+    """The batch of one record that could not be handled: a dead letter and nothing else."""
+    fold = _Fold(IsoClock())
+    fold.reject(record, Rejected(reason, detail), stage=STAGE_PROCESS)
+    return Batch([], {}, {}, fold.receipts, fold.dead, [])
+
+
+class _Fold:
+    """What one batch has put out so far."""
+
+    __slots__ = ("_iso", "dead", "identifiers", "keys", "receipts", "transitions")
+
+    def __init__(self, iso: IsoClock) -> None:
+        self._iso = iso
+        self.transitions: list[Transition] = []
+        self.keys: dict[str, str] = {}
+        self.receipts: list[Receipt] = []
+        self.dead: list[DeadLetter] = []
+        self.identifiers: list[tuple[str, str]] = []
+
+    def apply(self, record: LogRecord, event: Event, identity: str, message: Message | None) -> Message:
+        postback = record.postback
+        received_at = self._iso(postback.received_ms)
+        arrival = Arrival(identity, postback.source, postback.provider, received_at, postback.receipt_id)
+        if message is None:
+            message = Message.first_seen(event, arrival)
+        if identity not in self.keys:
+            self.keys[identity] = message_key(postback.source, event.dispatch_id, event.external_send_id, event.scope)
+        transition = message.apply(event, arrival)
+        if transition is None:
+            self.receipts.append(Receipt(record, received_at, identity, "duplicate", event.flags))
+            return message
+        self.transitions.append(transition)
+        self.receipts.append(Receipt(record, received_at, identity, "applied", event.flags))
+        for name in event.identifiers:
+            self.identifiers.append((name, identity))
+        return message
+
+    def reject(self, record: LogRecord, rejected: Event | Rejected, *, stage: str = STAGE_NORMALIZE) -> None:
+        assert isinstance(rejected, Rejected)  # an event always has an identity
+        received_at = self._iso(record.postback.received_ms)
+        self.receipts.append(Receipt(record, received_at, None, "dead", ()))
+        self.dead.append(DeadLetter(record, received_at, stage, rejected))

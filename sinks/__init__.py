@@ -1,0 +1,1 @@
+"""Outputs: what the core decided, written where people and systems read it."""

@@ -1,0 +1,1 @@
+"""Status tables for analysts and the read API: SQLite on one machine."""

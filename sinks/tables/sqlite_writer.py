@@ -1,0 +1,291 @@
+"""The tables and the state of the embedded pipeline in one SQLite file, written a batch at a time.
+
+Everything a batch changed and how far it got lie in one transaction, so a crash leaves either all
+of it or none. `synchronous=NORMAL` may roll whole batches back after a power cut; the raw log is
+fsynced and they are simply folded again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from itertools import islice
+from operator import attrgetter, itemgetter
+from pathlib import Path
+from typing import Any, Final, cast
+
+import orjson
+
+from schemas.batch import Batch, DeadLetter, Receipt
+from schemas.postback import KIND_POSTBACK, LogRecord, Postback
+from schemas.records import PostbackEffect, Transition
+from schemas.state import FactState, MessageState
+from schemas.times import epoch_ms, hour_of
+from sinks.tables.migrations import load, migrate
+
+MIGRATIONS_PACKAGE: Final = "sinks.tables.sqlite_migrations"
+_IDS_PER_QUERY: Final = 500
+_BUSY_TIMEOUT_S: Final = 30.0
+#: About 16 MiB: fewer, larger write-backs than the default of 1000 pages.
+_WAL_PAGES_PER_CHECKPOINT: Final = 4_000
+_NUMBERS_KEPT: Final = 100_000
+
+_PLAIN: Final = tuple(f.name for f in fields(MessageState) if f.name not in {"facts", "repeated_until"})
+STATE_COLUMNS: Final = (*_PLAIN, "facts", "repeated_until")
+_plain_values = attrgetter(*_PLAIN)
+_fact_values = attrgetter(*(f.name for f in fields(FactState)))
+
+_TRANSITION: Final = (
+    *("kind", "from_status", "status", "outcome", "provider_status", "provider_time", "received_at", "reason"),
+    *("bounce_class", "conflict", "receipt_id", "version"),
+)
+_transition_values = itemgetter(*_TRANSITION)
+
+
+def _insert(table: str, *columns: str) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - our names
+
+
+_UPSERT_STATE: Final = (
+    _insert("messages", "seq", *STATE_COLUMNS)
+    + " ON CONFLICT (seq) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in STATE_COLUMNS if name not in {"message_id", "source"})
+)
+_INSERT_TRANSITION: Final = _insert("transition_log", "message_seq", "fact_id", *_TRANSITION)
+_INSERT_POSTBACK: Final = _insert(
+    "postbacks", "position", "receipt_id", "message_seq", "received_at", "content_type", "effect", "flags"
+)
+_INSERT_DEAD: Final = _insert(
+    "dead_letters",
+    *("position", "dead_id", "source", "provider", "stage", "reason", "detail", "receipt_id", "received_at"),
+    *("content_type", "content_encoding", "body"),
+)
+_COUNT: Final = (
+    "INSERT INTO audit (source, hour, applied, duplicates, dead) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (source, hour) DO UPDATE SET applied = applied + excluded.applied, "
+    "duplicates = duplicates + excluded.duplicates, dead = dead + excluded.dead"
+)
+_COUNT_COLUMNS: Final[dict[PostbackEffect, tuple[int, int, int]]] = {
+    "applied": (1, 0, 0),
+    "duplicate": (0, 1, 0),
+    "dead": (0, 0, 1),
+}
+
+
+class SqliteTables:
+    """The one writer of the tables file, and the `StateStore` of the embedded processor.
+
+    Used by one thread. Creates the file and brings its schema up to date; raises `MigrationError`
+    when it cannot, `sqlite3.Error` when the disk fails.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, cached_statements=64)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES_PER_CHECKPOINT}")
+        migrate(self._db, load(MIGRATIONS_PACKAGE))
+        self._numbers: dict[str, int] = {}
+        self._last_number = 0
+        self.forget()
+
+    def close(self) -> None:
+        """Close the file; an unfinished transaction is rolled back."""
+        self._db.close()
+
+    def position(self, partition: int = 0) -> int:
+        """Where to read on: every record before it is in the tables."""
+        row = self._db.execute("SELECT position FROM progress WHERE partition = ?", (partition,)).fetchone()
+        return cast(int, row[0]) if row else 0
+
+    def get_many(self, message_ids: Iterable[str]) -> dict[str, MessageState]:
+        """The states that exist, by message id (`schemas.ports.StateStore`)."""
+        wanted = list(message_ids)
+        found: dict[str, MessageState] = {}
+        for start in range(0, len(wanted), _IDS_PER_QUERY):
+            chunk = wanted[start : start + _IDS_PER_QUERY]
+            marks = ", ".join("?" * len(chunk))
+            query = f"SELECT seq, {', '.join(STATE_COLUMNS)} FROM messages WHERE message_id IN ({marks})"  # noqa: S608
+            for number, *row in self._db.execute(query, chunk):
+                state = state_of(row)
+                found[state.message_id] = state
+                self._numbers[state.message_id] = number
+        return found
+
+    def forget(self) -> None:
+        """Drop what was remembered beside the file, after a batch that was not written."""
+        self._numbers.clear()
+        self._last_number = cast(int, self._db.execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()[0])
+
+    def commit(self, batch: Batch, position: int, partition: int = 0) -> None:
+        """Write everything a batch changed and that the log is handled up to `position`."""
+        with self._transaction():
+            numbers = self._write_outputs(batch)
+            self._db.executemany(_INSERT_POSTBACK, [_postback_row(receipt, numbers) for receipt in batch.receipts])
+            self._db.executemany(_INSERT_DEAD, map(_dead_row, batch.dead))
+            self._db.executemany(_COUNT, _counts(batch.receipts))
+            self._db.execute(
+                "INSERT OR REPLACE INTO progress (partition, position) VALUES (?, ?)", (partition, position)
+            )
+
+    def to_retry(self, limit: int) -> list[LogRecord]:
+        """Dead letters somebody asked to try again, oldest first, with their exact bytes."""
+        rows = self._db.execute(
+            "SELECT position, source, provider, receipt_id, received_at, content_type, content_encoding, body "
+            "FROM dead_letters WHERE retry_requested_at IS NOT NULL ORDER BY position LIMIT ?",
+            (limit,),
+        )
+        return [
+            LogRecord(
+                position,
+                Postback(
+                    source,
+                    provider,
+                    KIND_POSTBACK,
+                    receipt_id,
+                    epoch_ms(received_at),
+                    content_type,
+                    encoding,
+                    bytes(body),
+                ),
+            )
+            for position, source, provider, receipt_id, received_at, content_type, encoding, body in rows
+        ]
+
+    def commit_retry(self, batch: Batch, retried_at: str) -> None:
+        """Write what a second try of dead letters changed: applied once, counted once."""
+        refused = {dead.record.position: dead for dead in batch.dead}
+        with self._transaction():
+            numbers = self._write_outputs(batch)
+            for receipt in batch.receipts:
+                dead = refused.get(receipt.record.position)
+                if dead is not None:
+                    self._refuse_again(dead)
+                else:
+                    self._settle_retry(receipt, retried_at, numbers)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _write_outputs(self, batch: Batch) -> dict[str, int]:
+        """States, transitions and identifiers; returns the number of every message of the batch."""
+        numbers = self._number(batch.states)
+        self._db.executemany(_UPSERT_STATE, [_state_row(numbers[key], state) for key, state in batch.states.items()])
+        self._db.executemany(_INSERT_TRANSITION, [_transition_row(t, numbers) for t in batch.transitions])
+        if batch.identifiers:
+            named = [(identifier, numbers[message_id]) for identifier, message_id in batch.identifiers]
+            self._db.executemany("INSERT OR IGNORE INTO identifiers VALUES (?, ?)", named)
+        return numbers
+
+    def _number(self, states: dict[str, MessageState]) -> dict[str, int]:
+        """Each message's `seq`: known, or read, or the next, in order of first mention."""
+        known = self._numbers
+        missing = [message_id for message_id, state in states.items() if message_id not in known]
+        for start in range(0, len(missing), _IDS_PER_QUERY):
+            chunk = missing[start : start + _IDS_PER_QUERY]
+            marks = ", ".join("?" * len(chunk))
+            query = f"SELECT message_id, seq FROM messages WHERE message_id IN ({marks})"  # noqa: S608 - only marks
+            known.update(self._db.execute(query, chunk).fetchall())
+        for message_id in missing:
+            if message_id not in known:
+                self._last_number += 1
+                known[message_id] = self._last_number
+        numbers = {message_id: known[message_id] for message_id in states}
+        for message_id in list(islice(known, max(0, len(known) - _NUMBERS_KEPT))):
+            del known[message_id]
+        return numbers
+
+    def _settle_retry(self, receipt: Receipt, retried_at: str, numbers: dict[str, int]) -> None:
+        position = receipt.record.position
+        self._db.execute(
+            "UPDATE dead_letters SET retried_at = ?, retry_requested_at = NULL WHERE position = ?",
+            (retried_at, position),
+        )
+        self._db.execute(
+            "UPDATE postbacks SET message_seq = ?, effect = ?, flags = ? WHERE position = ?",
+            (numbers[receipt.message_id or ""], receipt.effect, _json(receipt.flags), position),
+        )
+        applied, duplicates, _ = _COUNT_COLUMNS[receipt.effect]
+        row = (receipt.record.postback.source, hour_of(receipt.received_at), applied, duplicates, -1)
+        self._db.execute(_COUNT, row)
+
+    def _refuse_again(self, dead: DeadLetter) -> None:
+        self._db.execute(
+            "UPDATE dead_letters SET stage = ?, reason = ?, detail = ?, retry_requested_at = NULL WHERE position = ?",
+            (dead.stage, dead.rejected.reason.value, dead.rejected.detail, dead.record.position),
+        )
+
+
+def state_of(row: Sequence[Any]) -> MessageState:
+    """A row of `messages` in `STATE_COLUMNS` order as the state it was written from."""
+    *plain, facts, repeated_until = row
+    state = MessageState(**dict(zip(_PLAIN, plain, strict=True)))
+    state.conflict, state.overdue = bool(state.conflict), bool(state.overdue)
+    state.facts = [FactState(*fact) for fact in orjson.loads(facts)]
+    state.repeated_until = orjson.loads(repeated_until)
+    return state
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _state_row(number: int, state: MessageState) -> tuple[object, ...]:
+    facts = _json([_fact_values(fact) for fact in state.facts])
+    repeated_until = _json(state.repeated_until) if state.repeated_until else "{}"
+    return (number, *_plain_values(state), facts, repeated_until)
+
+
+def _transition_row(transition: Transition, numbers: dict[str, int]) -> tuple[object, ...]:
+    message_id = transition["message_id"]
+    fact_id = transition["transition_id"][len(message_id) + 1 :]
+    return (numbers[message_id], fact_id, *_transition_values(transition))
+
+
+def _postback_row(receipt: Receipt, numbers: dict[str, int]) -> tuple[object, ...]:
+    position, postback = receipt.record
+    return (
+        position,
+        postback.receipt_id,
+        None if receipt.message_id is None else numbers[receipt.message_id],
+        receipt.received_at,
+        postback.content_type,
+        receipt.effect,
+        _json(receipt.flags) if receipt.flags else "[]",
+    )
+
+
+def _dead_row(dead: DeadLetter) -> tuple[object, ...]:
+    postback = dead.record.postback
+    return (
+        dead.record.position,
+        postback.receipt_id,  # one body, one dead letter: its receipt names it
+        postback.source,
+        postback.provider,
+        dead.stage,
+        dead.rejected.reason.value,
+        dead.rejected.detail,
+        postback.receipt_id,
+        dead.received_at,
+        postback.content_type,
+        postback.content_encoding,
+        postback.body,
+    )
+
+
+def _counts(receipts: Sequence[Receipt]) -> list[tuple[object, ...]]:
+    totals = Counter((r.record.postback.source, r.received_at[:13], r.effect) for r in receipts)
+    return [
+        (source, f"{hour}:00:00.000Z", *(count * share for share in _COUNT_COLUMNS[effect]))
+        for (source, hour, effect), count in totals.items()
+    ]
