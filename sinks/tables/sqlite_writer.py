@@ -167,6 +167,11 @@ class SqliteTables:
                 else:
                     self._settle_retry(receipt, retried_at, numbers)
 
+    def delete_dead_before(self, received_at: str) -> int:
+        """Retention: delete dead letters received before a time; their counts stay in the audit."""
+        with self._transaction():
+            return self._db.execute("DELETE FROM dead_letters WHERE received_at < ?", (received_at,)).rowcount
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")

@@ -1,0 +1,33 @@
+"""What lies where in a data directory, so that every command looks in the same places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class DataPaths:
+    """The files of one embedded sendtrace below `directory`."""
+
+    directory: Path
+
+    @property
+    def raw(self) -> Path:
+        """The raw log's segment files."""
+        return self.directory / "raw"
+
+    @property
+    def tables(self) -> Path:
+        """The SQLite file with the tables, the state and the processed position."""
+        return self.directory / "tables.db"
+
+    @property
+    def processor_lock(self) -> Path:
+        """Held by whoever writes the tables."""
+        return self.directory / "processor.lock"
+
+    @property
+    def attempt(self) -> Path:
+        """Which record was in hand, while the processor goes carefully after a crash."""
+        return self.directory / "processor.attempt"
