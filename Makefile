@@ -8,8 +8,9 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 READY := .venv/sendtrace-ready
 SOURCES := schemas ingest processors sinks sendtrace tests
-# The newest first would be a surprise on machines with several: python3 is what the person chose.
-PYTHONS := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
+# python3 first: on a machine with several it is the one the person chose.
+PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 say = @printf '\n\033[1m== %s\033[0m\n'
 
@@ -17,6 +18,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY)  ## make .venv with the exact packages of requirements.lock
+	@echo 'setup: .venv is ready'
 
 demo: setup  ## set up and run everything on this machine with sandbox traffic; Ctrl-C stops it
 	@exec $(BIN)/sendtrace demo
@@ -52,26 +54,30 @@ clean:  ## remove .venv and everything that tools left; data and settings stay
 
 # pip brings only uv, checked by its hash in requirements.lock like everything else; uv brings the rest in a second.
 $(READY): requirements.lock pyproject.toml
-	@set -e; for python in $(PYTHONS); do \
-		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$python; break; fi; \
-	done; \
-	if [ -z "$${found:-}" ]; then \
-		echo 'setup: found no python3 of version 3.11 or newer; install one, or name it: make setup PYTHON=/path/to/python' >&2; exit 1; \
-	fi; \
-	if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
-		echo "setup: making .venv with $$found ($$($$found -c 'import platform; print(platform.python_version())'))"; \
-		if ! $$found -c 'import venv, ensurepip' >/dev/null 2>&1; then \
-			echo "setup: $$found comes without venv; install it (Debian, Ubuntu: apt install python3-venv), or name another: make setup PYTHON=/path/to/python" >&2; exit 1; \
+	@$(BIN)/python -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && exit 0; \
+	for python in $(PYTHONS); do \
+		$$python -c '$(NEW_ENOUGH)' >/dev/null 2>&1 || continue; \
+		found=$$python; \
+		if $$python -c 'import venv, ensurepip' >/dev/null 2>&1; then \
+			echo "setup: making .venv with $$($$python -c 'import sys; print("Python %d.%d.%d" % sys.version_info[:3])')"; \
+			exec $$python -m venv --clear .venv; \
 		fi; \
-		$$found -m venv --clear .venv; \
-	fi
-	@if ! $(BIN)/uv --version 2>/dev/null | grep -q "$$(sed -n 's/^uv==\([^ ]*\).*/uv \1/p' requirements.lock)"; then \
+	done; \
+	if [ -n "$${found:-}" ]; then \
+		echo "setup: $$found comes without venv; install it (Debian, Ubuntu: apt install python3-venv), or name another: make setup PYTHON=python3.12" >&2; \
+	else \
+		echo 'setup: no Python of version 3.11 or newer among: $(PYTHONS); install one, or name it: make setup PYTHON=python3.12' >&2; \
+	fi; \
+	exit 1
+	@if [ "$$($(BIN)/uv --version 2>/dev/null | cut -d ' ' -f 2)" != "$$(sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)" ]; then \
 		echo 'setup: installing uv'; \
-		awk '/^[a-z]/ {keep = /^uv==/} keep' requirements.lock > .venv/uv-requirements.txt; \
+		awk '/^[a-z]/ {keep = /^uv==/} keep' requirements.lock > .venv/uv-requirements.txt && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv-requirements.txt; \
 	fi
 	@echo 'setup: installing the packages of requirements.lock'
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock || { \
+		echo 'setup: uv could not; trying pip, which has settings of its own'; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
+	}
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
-	@echo 'setup: done'

@@ -15,12 +15,12 @@ from typing import Final, NamedTuple, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 Table = dict[str, object]
 Keys = tuple[str, ...]
 
 _MOST_SHOWN: Final = 60
+_OURS: Final = "value_error"  # a `ValueError` of a validator of ours
 _UNKNOWN_KEY: Final = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 
 
@@ -56,16 +56,33 @@ class _Place(NamedTuple):
     names: tuple[str, ...]
 
 
+class _Fault(NamedTuple):
+    """One finding of pydantic: where, of which kind, what stood there, and the words of our own check if it was one."""
+
+    loc: tuple[int | str, ...]
+    kind: str
+    value: object
+    why: str
+
+    @property
+    def is_item(self) -> bool:
+        """Whether it is about one entry of a list."""
+        return bool(self.loc) and isinstance(self.loc[-1], int)
+
+
 _NOWHERE: Final = _Place(known=False, is_table=False, expected="", default=None, secret=True, names=())
 
 
 def faults_of(error: ValidationError, model: type[BaseModel], layers: Layers) -> list[str]:
     """One line for each thing that is wrong, in the order of the model."""
-    errors = error.errors()
+    found = [
+        _Fault(each["loc"], each["type"], each["input"], str(each["ctx"]["error"]) if each["type"] == _OURS else "")
+        for each in error.errors()
+    ]
     # An item that is refused makes its list too short as well: one fault, not two.
-    items = {_keys(details["loc"]) for details in errors if _is_item(details)}
-    told = (details for details in errors if _is_item(details) or _keys(details["loc"]) not in items)
-    return list(dict.fromkeys(_line(details, model, layers) for details in told))
+    items = {_keys(fault.loc) for fault in found if fault.is_item}
+    told = (fault for fault in found if fault.is_item or _keys(fault.loc) not in items)
+    return list(dict.fromkeys(_line(fault, model, layers) for fault in told))
 
 
 def booleans(model: type[BaseModel], layers: Layers) -> list[str]:
@@ -93,27 +110,22 @@ def key_text(loc: Iterable[int | str]) -> str:
     return text
 
 
-def _is_item(details: ErrorDetails) -> bool:
-    return bool(details["loc"]) and isinstance(details["loc"][-1], int)
-
-
-def _line(details: ErrorDetails, model: type[BaseModel], layers: Layers) -> str:
-    loc = details["loc"]
+def _line(fault: _Fault, model: type[BaseModel], layers: Layers) -> str:
+    loc, kind, value, why = fault
     if loc[-1:] == ("[key]",):  # pydantic's word for a name that is refused itself
         keys = _keys(loc[:-1])
         expected = _place(model, keys[:-1]).expected
         return f"{layers.origin(keys)}: {key_text(keys)}: not such a name, expected {expected}; rename it"
     keys = _keys(loc)
-    kind, place = details["type"], _place(model, keys)
+    place = _place(model, keys)
     if kind in _UNKNOWN_KEY:
         hint = unknown_word(keys[-1], place.names)
         return f"{layers.origin(keys)}: {key_text(loc)}: there is no such setting; {hint}"
     if kind == "missing":
         return f"{layers.origin(keys)}: {key_text(loc)}: is missing, expected {place.expected}; add it"
-    why = str(details["ctx"]["error"]) if kind == "value_error" else ""
     if why and place.is_table:
         return _wrong_table(keys, why if ";" in why else f"{why}; correct it", model, layers)
-    return _wrong_value(loc, keys, details["input"], why, model, layers)
+    return _wrong_value(loc, keys, value, why, model, layers)
 
 
 def _wrong_table(keys: Keys, why: str, model: type[BaseModel], layers: Layers) -> str:
