@@ -12,7 +12,7 @@ SOURCES := schemas ingest processors sinks sendtrace tests
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-say = @printf '\n\033[1m== %s\033[0m\n'
+say = @printf '\n== %s\n'
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
