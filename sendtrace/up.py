@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 import uvicorn
 import uvloop
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 
 from ingest.file_log import FileLog, LogLimits
@@ -191,8 +191,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _nothing(*_: object) -> None:
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
     """What uvicorn wants for an application; the gateway's protocol answers every request itself."""
+    del scope, receive, send  # uvicorn tries an application without arguments, and takes one for a factory
     raise AssertionError("the gateway's protocol never calls an application")
 
 
