@@ -170,3 +170,38 @@ def test_ten_thousand_repeats_stay_one_fact() -> None:
     state = fold([Told(event("sent", at=iso_ms(START_MS)), START_MS + number) for number in range(10_000)])
 
     assert [fact.duplicates for fact in state.facts] == [9_999]
+
+
+clicks = st.lists(st.builds(Told, st.just(event("clicked", occurrence="a")), received), min_size=3, max_size=7)
+
+
+@given(clicks, st.randoms(use_true_random=False))
+def test_clicks_without_id_or_time_are_spans_without_a_long_gap_in_any_order(told: list[Told], random: object) -> None:
+    shuffled = list(told)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    spans: list[list[int]] = []
+    for at_ms in sorted(received_ms for _, received_ms in told):
+        if spans and at_ms - spans[-1][-1] <= HORIZON_MS:
+            spans[-1].append(at_ms)
+        else:
+            spans.append([at_ms])
+
+    facts = sorted(fold(shuffled, reload=True).facts, key=lambda fact: fact.received_at)
+
+    assert [(fact.received_at, fact.duplicates + 1) for fact in facts] == [(iso_ms(s[0]), len(s)) for s in spans]
+
+
+@pytest.mark.parametrize("pair", list(permutations(WORDS, 2)))
+def test_two_words_conflict_exactly_as_the_design_says(pair: tuple[str, str]) -> None:
+    failures = {"undelivered", "expired", "rejected", "aborted", "bounced"}
+    against_failure = {"delivered", "opened", "clicked", "unsubscribed", "complained"}
+    one, other = pair
+    expected = any(
+        a in failures and (b in failures or b in against_failure or (a == "aborted" and b in {"sent", "processed"}))
+        for a, b in ((one, other), (other, one))
+    )
+
+    state = fold([Told(event(one), START_MS), Told(event(other), START_MS + 1)])
+
+    assert state.conflict is expected
+    assert {fact.effect for fact in state.facts} >= ({"current", "conflicting"} if expected else set())
