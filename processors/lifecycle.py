@@ -8,7 +8,7 @@ never decides a status.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 from schemas.event import Event
 from schemas.identity import fact_id
@@ -40,16 +40,6 @@ _BEFORE_ABORT: Final = frozenset({"sent", "processed", "delivered"})
 #: Highest rank, then latest provider time (none before any), then the table's order, then the fact id.
 _Weight = tuple[int, str, int, str]
 _NOTHING: Final[_Weight] = (-1, "", -1, "")
-
-
-class Arrival(NamedTuple):
-    """One postback as the lifecycle sees it: whose it is, and when and under which receipt it came."""
-
-    message_id: str
-    source: str
-    provider: str
-    received_at: str
-    receipt_id: str
 
 
 def weight(fact: FactState) -> _Weight:
@@ -88,41 +78,41 @@ class Message:
         self._best = max((weight(fact) for fact in state.facts if RANK[fact.status] >= 0), default=_NOTHING)
 
     @classmethod
-    def first_seen(cls, event: Event, arrival: Arrival) -> Message:
+    def first_seen(cls, event: Event, *, message_id: str, source: str, provider: str, received_at: str) -> Message:
         """A message of which nothing is known yet but who it is."""
         return cls(
             MessageState(
-                message_id=arrival.message_id,
-                source=arrival.source,
-                provider=arrival.provider,
+                message_id=message_id,
+                source=source,
+                provider=provider,
                 channel=event.channel,
                 dispatch_id=event.dispatch_id,
                 external_send_id=event.external_send_id,
                 reference=event.reference,
                 campaign_id=event.campaign_id,
-                first_received_at=arrival.received_at,
-                last_received_at=arrival.received_at,
+                first_received_at=received_at,
+                last_received_at=received_at,
             )
         )
 
-    def apply(self, event: Event, arrival: Arrival) -> Transition | None:
+    def apply(self, event: Event, received_at: str, receipt_id: str) -> Transition | None:
         """Fold one postback in. Returns what it changed, or `None` if it repeated what was known."""
         self.state.version += 1
-        self._widen(event, arrival.received_at)
+        self._widen(event, received_at)
         status, word, at, reason = event.status, event.provider_status, event.provider_time, event.reason
         identity = fact_id(status, word, at, reason, event.occurrence)
         if event.occurrence is not None:
-            identity = self._occurrence(identity, arrival.received_at, event.retry_horizon_ms)
+            identity = self._occurrence(identity, received_at, event.retry_horizon_ms)
         known = self._facts.get(identity)
         if known is not None:
             known.duplicates += 1
-            known.received_at = min(known.received_at, arrival.received_at)
+            known.received_at = min(known.received_at, received_at)
             return None
-        fact = FactState(identity, status, word, at, arrival.received_at, reason, event.bounce_class)
+        fact = FactState(identity, status, word, at, received_at, reason, event.bounce_class)
         self._facts[identity] = fact
         if len(self._facts) > 2 * KEPT_EACH_END and not self._make_room(identity):
             return None
-        return self._admit(fact, event, arrival)
+        return self._admit(fact, event, received_at, receipt_id)
 
     def finish(self) -> MessageState:
         """The state to write: facts in time order, each with its effect, and the counts."""
@@ -154,7 +144,7 @@ class Message:
         if event.requested_at is not None:
             state.requested_at = _least(state.requested_at, event.requested_at)
 
-    def _admit(self, fact: FactState, event: Event, arrival: Arrival) -> Transition:
+    def _admit(self, fact: FactState, event: Event, received_at: str, receipt_id: str) -> Transition:
         """Make a new fact count, and say what it changed."""
         state, status = self.state, event.status
         before = state.status if self._statuses else None
@@ -165,14 +155,14 @@ class Message:
                 state.conflict, kind = True, "conflict"
         self._decide(fact)
         return {
-            "transition_id": f"{arrival.message_id}-{fact.fact_id}",
+            "transition_id": f"{state.message_id}-{fact.fact_id}",
             "kind": kind,
-            "message_id": arrival.message_id,
-            "source": arrival.source,
-            "provider": arrival.provider,
+            "message_id": state.message_id,
+            "source": state.source,
+            "provider": state.provider,
             "channel": state.channel,
-            "dispatch_id": event.dispatch_id,
-            "external_send_id": event.external_send_id,
+            "dispatch_id": state.dispatch_id,
+            "external_send_id": state.external_send_id,
             "reference": state.reference,
             "campaign_id": state.campaign_id,
             "from_status": before,
@@ -180,11 +170,11 @@ class Message:
             "outcome": state.outcome,
             "provider_status": event.provider_status,
             "provider_time": event.provider_time,
-            "received_at": arrival.received_at,
+            "received_at": received_at,
             "reason": event.reason,
             "bounce_class": event.bounce_class,
             "conflict": state.conflict,
-            "receipt_id": arrival.receipt_id,
+            "receipt_id": receipt_id,
             "version": state.version,
         }
 

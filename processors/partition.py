@@ -8,10 +8,11 @@ fold fails it calls `forget`, so that nothing is folded against its own unwritte
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
-from processors.lifecycle import Arrival, Message
+from processors.lifecycle import Message
 from schemas.batch import Batch, DeadLetter, Receipt
 from schemas.event import Event, Rejected
 from schemas.identity import message_id, message_key
@@ -43,6 +44,8 @@ class PartitionProcessor:
         self._cached_messages = cached_messages
         self._cache: dict[str, Message] = {}
         self._iso = IsoClock()
+        # Most postbacks are of a message spoken of just before, and a look-up costs a quarter of a hash.
+        self._message_id = lru_cache(maxsize=cached_messages)(message_id)
 
     def handle(self, records: Sequence[LogRecord]) -> Batch:
         """Fold `records`. Raises whatever a fault of ours raises; then call `forget`."""
@@ -52,9 +55,9 @@ class PartitionProcessor:
         touched = self._load(known)
         fold = _Fold(self._iso)
         for (record, event), identity in zip(read, known, strict=True):
-            if identity is None or isinstance(event, Rejected):
+            if isinstance(event, Rejected):
                 fold.reject(record, event)
-            else:
+            elif identity is not None:  # an event always has one
                 touched[identity] = fold.apply(record, event, identity, touched.get(identity))
         states = {identity: message.finish() for identity, message in touched.items() if message is not None}
         self._remember(touched)
@@ -64,12 +67,12 @@ class PartitionProcessor:
         """Drop every working copy: the store alone says what is true."""
         self._cache.clear()
 
-    @staticmethod
-    def _identify(read: Sequence[tuple[LogRecord, Event | Rejected]]) -> list[str | None]:
+    def _identify(self, read: Sequence[tuple[LogRecord, Event | Rejected]]) -> list[str | None]:
+        name = self._message_id
         return [
             None
             if isinstance(event, Rejected)
-            else message_id(record.postback.source, event.dispatch_id, event.external_send_id, event.scope)
+            else name(record.postback.source, event.dispatch_id, event.external_send_id, event.scope)
             for record, event in read
         ]
 
@@ -117,12 +120,17 @@ class _Fold:
     def apply(self, record: LogRecord, event: Event, identity: str, message: Message | None) -> Message:
         postback = record.postback
         received_at = self._iso(postback.received_ms)
-        arrival = Arrival(identity, postback.source, postback.provider, received_at, postback.receipt_id)
         if message is None:
-            message = Message.first_seen(event, arrival)
+            message = Message.first_seen(
+                event,
+                message_id=identity,
+                source=postback.source,
+                provider=postback.provider,
+                received_at=received_at,
+            )
         if identity not in self.keys:
             self.keys[identity] = message_key(postback.source, event.dispatch_id, event.external_send_id, event.scope)
-        transition = message.apply(event, arrival)
+        transition = message.apply(event, received_at, postback.receipt_id)
         if transition is None:
             self.receipts.append(Receipt(record, received_at, identity, "duplicate", event.flags))
             return message
@@ -132,8 +140,7 @@ class _Fold:
             self.identifiers.append((name, identity))
         return message
 
-    def reject(self, record: LogRecord, rejected: Event | Rejected, *, stage: str = STAGE_NORMALIZE) -> None:
-        assert isinstance(rejected, Rejected)  # an event always has an identity
+    def reject(self, record: LogRecord, rejected: Rejected, *, stage: str = STAGE_NORMALIZE) -> None:
         received_at = self._iso(record.postback.received_ms)
         self.receipts.append(Receipt(record, received_at, None, "dead", ()))
         self.dead.append(DeadLetter(record, received_at, stage, rejected))

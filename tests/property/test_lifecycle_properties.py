@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.lifecycle import KEPT_EACH_END, Arrival, Message
+from processors.lifecycle import KEPT_EACH_END, Message
 from schemas.codec import check, decode, encode
 from schemas.event import Event
 from schemas.records import StatusRecord, Transition
@@ -61,9 +61,11 @@ def fold(told: list[Told], *, reload: bool = False) -> MessageState:
     """The state after `told`; `reload` writes it out and reads it back after each."""
     message: Message | None = None
     for number, (what, received_ms) in enumerate(told):
-        arrival = Arrival("m1", "braze", "braze", iso_ms(received_ms), f"r{number}")
-        message = message or Message.first_seen(what, arrival)
-        transition = message.apply(what, arrival)
+        received_at = iso_ms(received_ms)
+        message = message or Message.first_seen(
+            what, message_id="m1", source="braze", provider="braze", received_at=received_at
+        )
+        transition = message.apply(what, received_at, f"r{number}")
         if transition is not None:
             check(Transition, transition)
         if reload:
