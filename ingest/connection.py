@@ -114,13 +114,7 @@ class Connection(asyncio.Protocol, ABC):
         """The connection is gone. What the log was given stays with the log; its word has no reader now."""
         self._register.discard(self)
         self._connections.leave(self, self._peer)
-        self._end(linger=False)
-        self._finished = True
-        for owed in self._owed:
-            owed.answer = owed.answer or LATE
-        self._owed.clear()
-        self._drop_input()
-        self.due_s = inf
+        self._abandon()
 
     def pause_writing(self) -> None:
         """The sender does not read its answers: take no more requests from it."""
@@ -211,8 +205,18 @@ class Connection(asyncio.Protocol, ABC):
 
     def _abort(self) -> None:
         """End a connection whose sender does not read: what is owed to it is lost."""
-        self.due_s = inf
+        self._abandon()
         self._transport.abort()
+
+    def _abandon(self) -> None:
+        """From here on nothing is read or written, whatever the log still says."""
+        self._end(linger=False)
+        self._finished = True
+        for owed in self._owed:
+            owed.answer = owed.answer or LATE
+        self._owed.clear()
+        self._drop_input()
+        self.due_s = inf
 
     def _discard(self, size_bytes: int) -> None:
         """Input behind the last request: thrown away so that the sender gets to read, but not for ever."""

@@ -144,7 +144,7 @@ class GatewayProtocol(Connection):
         """Answer in place of the request at hand, after all that are owed, and read no further."""
         incoming = self._incoming
         admission = incoming.admission if incoming else None
-        self._ready = False
+        self._end(linger=True)
         self._drop_input()
         place = Owed(None, inf)
         self._owed.append(place)
