@@ -1,6 +1,7 @@
 """Every bound of the gateway in one place, each with its unit in its name.
 
-At a bound is accepted, one past it is refused. Defaults are facts/reliability.md §5.9.
+At a bound is accepted, one past it is refused. Defaults are facts/reliability.md §5.9, but for
+`connections_per_address`: one provider sends from one address, and 10,000 idle connections of it must not shut it out.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Limits:
 
     # all together
     open_connections: int = 12_000
-    connections_per_address: int = 2_000  # trusted proxies do not count: they stand for many senders
+    connections_per_address: int = 11_000  # leaves a thousand to all others; trusted proxies do not count
     in_flight_bytes: int = 64 * _MIB  # accepted and not yet durable
     partial_bytes: int = 64 * _MIB  # received of requests not yet complete
     known_heads: int = 1_024  # request heads remembered; the memory is at most this times `known_head_bytes`

@@ -15,7 +15,7 @@ def test_defaults_are_the_agreed_ones() -> None:
     assert limits.body_bytes == 512 * 1024
     assert (limits.request_line_bytes, limits.headers_bytes, limits.header_fields) == (8192, 16384, 100)
     assert (limits.header_deadline_s, limits.body_deadline_s, limits.idle_deadline_s) == (10, 30, 75)
-    assert (limits.open_connections, limits.connections_per_address) == (12_000, 2_000)
+    assert (limits.open_connections, limits.connections_per_address) == (12_000, 11_000)
     assert (limits.in_flight_bytes, limits.partial_bytes) == (64 * 1024 * 1024, 64 * 1024 * 1024)
     assert limits.pipelined_requests == 32
 
