@@ -53,8 +53,15 @@ def read_time(value: object, received_ms: int) -> tuple[str | None, tuple[str, .
     """
     if type(value) is not str:
         return _NOTHING if value is None else _UNREAD
-    # The dashes and dots are looked at because fromisoformat takes week dates and other forms as well.
-    if len(value) == _ORDINARY_LENGTH and value[7:20:3] == "-T::." and value[_TO_MILLIS:] == "+00:00":
+    # fromisoformat takes week dates and other forms as well; in what it takes, these three places tell
+    # that it is year-month-day, T and a time with colons to the second.
+    if (
+        len(value) == _ORDINARY_LENGTH
+        and value[7] == "-"
+        and value[10] == "T"
+        and value[19] == "."
+        and value[_TO_MILLIS:] == "+00:00"
+    ):
         try:
             _fromisoformat(value)
         except ValueError:  # a leap second, perhaps: look again with care

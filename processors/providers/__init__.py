@@ -26,7 +26,13 @@ def discover() -> Mapping[str, Provider]:
 
 
 def samples(name: str) -> list[dict[str, object]]:
-    """The sample requests of a provider as written in its `.jsonl`; the fields are described in CONTRIBUTING."""
+    """The sample requests of a provider, one JSON object a line of its `.jsonl`.
+
+    `name`, `source` (the page or rule it comes from), `content_type`, `content_encoding` (if any), the
+    body as `body` or `body_base64`, and what it means: `event`, the fields of an `Event` that are set
+    (the retry horizon is the provider's and left out), or `rejected` with the `reason`. Times are
+    judged as if received on 2020-09-01T00:00:00Z.
+    """
     lines = Path(__file__).with_name(f"{name}.jsonl").read_text("utf-8").splitlines()
     return [json.loads(line) for line in lines if line.strip()]
 
