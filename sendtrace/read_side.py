@@ -1,0 +1,85 @@
+"""What the admin surface may see of a running sendtrace: its tables, its raw log and live numbers.
+
+Nothing here changes anything. The numbers are read where they are counted, at the moment they are
+asked for; nothing is copied or kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from ingest.counters import Counters
+from ingest.file_log import LogStats
+from ingest.file_log_reader import FileLogReader
+from sinks.tables.sqlite_reader import SqliteReader
+
+Counts = Mapping[tuple[str, str], int]
+
+
+class LogView:
+    """The raw log of one directory for any number of threads; empty while there is no directory.
+
+    `durable_end` gives the position up to which the log is durable, or `None` where it is another
+    process that writes it, or none: then the log ends with its last whole record. May block on the
+    disk; raises `OSError`. Counting and reading bodies do not wait for each other.
+    """
+
+    def __init__(self, directory: Path, *, durable_end: Callable[[], int | None]) -> None:
+        self._directory = directory
+        self._durable_end = durable_end
+        self._counting = FileLogReader(directory)
+        self._reading = FileLogReader(directory)
+        self._counting_lock = Lock()
+        self._reading_lock = Lock()
+
+    def body_at(self, position: int) -> bytes | None:
+        """The exact body at `position`; `None` once retention has deleted it."""
+        if not self._directory.is_dir():
+            return None
+        with self._reading_lock:
+            self._reading.durable_end = self._durable_end()
+            return self._reading.body_at(position)
+
+    def end_position(self) -> int:
+        """Where the log ends now."""
+        end = self._durable_end()
+        if end is not None:
+            return end
+        if not self._directory.is_dir():
+            return 0
+        with self._counting_lock:
+            return self._counting.end_position()
+
+    def count_by_hour(self, end: int) -> Counts:
+        """Bodies kept before `end`, by source and hour. The first call may read a segment or more."""
+        return self.count_from(0, end)
+
+    def count_from(self, position: int, end: int) -> Counts:
+        """Bodies kept from `position` to before `end`, by source and hour."""
+        if position >= end or not self._directory.is_dir():
+            return {}
+        with self._counting_lock:
+            return self._counting.count_from(position, end)
+
+    def close(self) -> None:
+        """Give the files back."""
+        for lock, reader in ((self._counting_lock, self._counting), (self._reading_lock, self._reading)):
+            with lock:
+                reader.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSide:
+    """Everything the admin surface is made of. The callables are cheap, do not block and are called from any thread."""
+
+    reader: SqliteReader
+    log: LogView
+    gateway_counters: Callable[[], Counters]
+    log_stats: Callable[[], LogStats]
+    durable_end: Callable[[], int]
+    processor_restarts: Callable[[], int]
+    processor_alive: Callable[[], bool]
+    can_keep: Callable[[], bool]
