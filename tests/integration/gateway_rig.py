@@ -197,9 +197,10 @@ class Rig:
         """Reasons of 404, without the zeros."""
         return {reason: count for reason, count in self.gateway.counters.denied.items() if count}
 
-    async def connect(self, data: bytes = b"") -> Client:
+    async def connect(self, data: bytes = b"", *, from_address: str = "127.0.0.1") -> Client:
         """A new connection, and the first thing said on it."""
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
+        opened = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(from_address, 0))
+        client = Client(*opened)
         self._clients.append(client)
         client.send(data)
         return client

@@ -53,6 +53,17 @@ async def test_dripping_headers_are_cut_off_however_steadily_they_come() -> None
 
 
 @on_uvloop
+async def test_a_first_head_is_due_from_the_connection_not_from_its_first_byte() -> None:
+    async with serving(limits=replace(QUICK, header_deadline_s=0.8)) as rig:
+        client = await rig.connect()
+        await asyncio.sleep(0.6)
+        client.send(b"POST")
+        start_s = asyncio.get_running_loop().time()
+        assert await client.rest() == TOO_SLOW.close_bytes
+        assert asyncio.get_running_loop().time() - start_s < 0.6
+
+
+@on_uvloop
 async def test_a_later_head_has_its_own_deadline_from_its_first_byte() -> None:
     async with serving(limits=replace(QUICK, header_deadline_s=DEADLINE_S, idle_deadline_s=2)) as rig:
         client = await rig.connect(post())
@@ -103,14 +114,15 @@ async def test_a_connection_that_waits_for_the_log_is_not_idle() -> None:
         assert await client.status() == 200
 
 
+@pytest.mark.parametrize("word", [True, False])
 @on_uvloop
-async def test_a_log_that_does_not_answer_is_503_and_its_late_word_is_ignored() -> None:
+async def test_a_log_that_does_not_answer_is_503_and_its_late_word_is_ignored(*, word: bool) -> None:
     async with serving(limits=replace(QUICK, answer_deadline_s=DEADLINE_S)) as rig:
         rig.log.keeps = None
         client = await rig.connect(post(b"one"))
         assert await client.answer() == LATE.keep_bytes
         assert rig.gateway.counters.in_flight_bytes > 0, "the log still holds it"
-        rig.log.settle(0)
+        rig.log.settle(0, kept=word)
         assert await client.is_quiet()
         rig.log.keeps = True
         client.send(post(b"two"))

@@ -128,6 +128,15 @@ async def test_continue_is_not_said_when_there_is_nothing_to_wait_for(body: byte
         assert await client.answer() == KEPT.keep_bytes
 
 
+@on_uvloop
+async def test_continue_is_not_said_when_the_body_is_coming_anyway() -> None:
+    async with serving() as rig:
+        client = await rig.connect(post(b"half", "Expect: 100-continue", length=8))
+        assert await client.is_quiet()
+        client.send(b"half")
+        assert await client.answer() == KEPT.keep_bytes
+
+
 @pytest.mark.parametrize(
     ("head", "status"),
     [

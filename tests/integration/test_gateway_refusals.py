@@ -163,6 +163,18 @@ async def test_an_address_is_asked_for_on_every_request_of_a_connection() -> Non
         assert await client.status() == 404
 
 
+@on_uvloop
+async def test_a_head_let_in_from_one_address_is_not_let_in_from_another() -> None:
+    """The bytes are the same to the last one; only the socket's peer differs."""
+    listed = braze(allow_addresses=("127.0.0.2/32",))
+    async with serving(listed) as rig:
+        home = await rig.connect(post(), from_address="127.0.0.2")
+        assert await home.status() == 200
+        assert await rig.ask(post()) == NOT_FOUND.close_bytes
+        home.send(post())
+        assert await home.status() == 200
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS", "DELETE", "PATCH", "CONNECT", "TRACE"])
 @pytest.mark.parametrize("path", [PATH, "/in/nobody/x", "/in/"])
 @on_uvloop

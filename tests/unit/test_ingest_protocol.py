@@ -214,6 +214,22 @@ def test_any_bytes_are_answered_from_the_table_or_waited_for(pieces: list[bytes]
         assert set(desk.statuses()) <= {row.status for row in ANSWERS}
 
 
+def test_a_sender_cut_off_for_not_reading_is_written_nothing_more() -> None:
+    with on_a_loop():
+        desk = Desk(at_once=False, limits=replace(LIMITS, answer_deadline_s=1000.0))
+        desk.feed(post(b"one") + post(b"two")[:-1])
+        desk.protocol.pause_writing()
+        desk.clock.at_s += LIMITS.write_deadline_s + 2
+        desk.gateway.connections._sweep()
+        assert desk.paper.is_closed
+        desk.log.settle(0, kept=True)
+        desk.gateway.drain()
+        desk.clock.at_s += 100
+        desk.gateway.connections._sweep()
+
+        assert desk.paper.written == b""
+
+
 class AnyOrder(RuleBasedStateMachine):
     """Input, settles, deadlines, back-pressure, the end of either side and of the gateway, in any order."""
 
