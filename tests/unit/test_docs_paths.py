@@ -25,7 +25,7 @@ _BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _SPAN = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 _PATH = re.compile(rf"(?<![\w./:*-])(?:\./)?((?:{'|'.join(FOLDERS)})/[\w./*-]*)")
-_TOP_FILE = re.compile(r"(?<![\w./*-])(Makefile|LICENSE|[A-Za-z][\w-]*\.(?:toml|md|lock))(?![\w/])")
+_TOP_FILE = re.compile(r"(?<![\w./*-])(Makefile|LICENSE|requirements\.lock|[A-Za-z][\w-]*\.(?:toml|md))(?![\w/])")
 _MAKE = re.compile(r"^(?:\$ )?make ([a-z][a-z-]*)")
 _COMMAND = re.compile(r"^(?:\$ )?(?:uv run |uvx |\.venv/bin/)?sendtrace +([a-z].*)")
 
