@@ -87,7 +87,8 @@ async def sender(port: int, path: str, bodies: Iterator[Body], ledger: Ledger, s
                 code = await asyncio.wait_for(_post(*connection, path, body.content), _ANSWER_S)
             except (OSError, EOFError, TimeoutError):
                 ledger.unsure[body.known] += 1
-                connection = _closed(connection)
+                _closed(connection)
+                connection = None
                 await asyncio.sleep(0.02)
                 code = 0
             kept = code == 200
