@@ -40,15 +40,17 @@ class Tally:
 
     def line(self) -> str:
         """One line for people."""
-        kept = self.answers[OK]
+        return ", ".join((f"{self.posted} posted", f"{self.answers[OK]} answered 200", *self.trouble()))
+
+    def trouble(self) -> list[str]:
+        """What did not go well, in words; usually nothing."""
         other = [
             f"{count} {'without an answer' if code is None else f'answered {code}'}"
             for code, count in sorted(self.answers.items(), key=str)
             if code != OK
         ]
         tried = [f"{self.retries} tried again"] if self.retries else []
-        lost = [f"{self.lost} given up"] if self.lost else []
-        return ", ".join((f"{self.posted} posted", f"{kept} answered 200", *other, *tried, *lost))
+        return [*other, *tried, *([f"{self.lost} given up"] if self.lost else [])]
 
 
 class Sandbox:

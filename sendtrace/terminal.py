@@ -7,8 +7,10 @@ reason is text that strangers write. Refuses to wrap what is meant to be copied 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NamedTuple, TextIO
 
 from rich import box
@@ -103,6 +105,14 @@ def complain(line: str) -> None:
     print(f"sendtrace: {line}", file=sys.stderr, flush=True)  # noqa: T201  the one place for errors
 
 
+def program() -> str:
+    """What to type for this program: `sendtrace`, or its path when the shell would not find it."""
+    started = Path(sys.argv[0])
+    if started.name != "sendtrace" or shutil.which("sendtrace"):
+        return "sendtrace"
+    return os.path.relpath(started)
+
+
 def say_text(text: Text) -> None:
     """One line with styles on standard output; a terminal may wrap it at words."""
     if is_fancy():
@@ -121,16 +131,16 @@ def show_grid(grid: Grid) -> None:
 
 
 def drawn(grid: Grid, *, one_line_rows: bool = False) -> Table:
-    """A table for a terminal. `one_line_rows` cuts what does not fit, so that the height stays."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
-    for heading in grid.headings:
-        last = heading == grid.headings[-1]
-        table.add_column(
-            heading,
-            justify="right" if heading in grid.right else "left",
-            no_wrap=one_line_rows or not last,
-            overflow="ellipsis" if one_line_rows or not last else "fold",
-        )
+    """A table for a terminal. The last column takes what is left: wrapped, or cut so that the height stays."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", expand=one_line_rows)
+    *first, last = grid.headings
+    for column, heading in enumerate(first):
+        width = max(cell_len(heading), *(cell_len(safe(row[column].text)) for row in grid.rows), 0)
+        table.add_column(heading, justify="right" if heading in grid.right else "left", width=width, no_wrap=True)
+    if one_line_rows:
+        table.add_column(last, no_wrap=True, overflow="ellipsis", ratio=1)
+    else:
+        table.add_column(last, overflow="fold", justify="right" if last in grid.right else "left")
     for row in grid.rows:
         table.add_row(*(Text(safe(cell.text), style=cell.style) for cell in row))
     return table

@@ -126,7 +126,8 @@ def _times(detail: MessageDetail) -> str:
         ("failed", detail["failed_at"]),
     ):
         if at is not None:
-            told.append(f"{word} {moment(at) if at[:_DATE_CHARS] != date else moment(at)[_DATE_CHARS + 1 :]}")
+            whole = moment(at).removesuffix(".000")
+            told.append(f"{word} {whole if at[:_DATE_CHARS] != date else whole[_DATE_CHARS + 1 :]}")
             date = at[:_DATE_CHARS]
     return _joined(*told)
 

@@ -79,7 +79,7 @@ def test_the_head_says_who_what_and_why() -> None:
     assert "send id    order-1" in head
     assert "reason     550 5.1.1 No such person" in head
     assert "class      unknown_recipient" in head
-    assert "times      requested 2020-08-31 18:58:41.000 · sent 18:58:42.000 · failed 18:58:43.000" in head
+    assert "times      requested 2020-08-31 18:58:41 · sent 18:58:42 · failed 18:58:43" in head
 
 
 def test_a_class_is_explained_where_its_meaning_is_known() -> None:

@@ -1,0 +1,1 @@
+"""The commands of the program, one small module a group: arguments in, one call, lines out."""

@@ -1,0 +1,116 @@
+"""`sendtrace show`: one message's timeline, found by whatever id a person has."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Annotated, Final
+
+import typer
+
+from processors.classify import Classifier
+from processors.normalize import Normalizer
+from schemas.codec import encode
+from schemas.event import Event
+from schemas.postback import KIND_POSTBACK, Postback
+from schemas.records import MessageDetail, PostbackView
+from schemas.times import epoch_ms
+from sendtrace.commands.common import OK, AsJson, Config, Data, TroubleError, data_of, log_of
+from sendtrace.data_paths import DataPaths
+from sendtrace.terminal import STYLES, Cell, Grid, safe, say, say_text, show_grid
+from sendtrace.timeline import NONE, Meaning, Said, moment, name_of, timeline
+from sinks.tables.sqlite_reader import SqliteReader
+
+_MOST_TIMELINES: Final = 3
+_MOST_FOUND: Final = 100
+_SECOND_CHARS: Final = len("2020-08-31 18:58:42")
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+
+Identifier = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="A dispatch_id, external_send_id, 360NRS id, contact id or message id, in full."),
+]
+
+
+def show(identifier: Identifier, *, json: AsJson = False, config: Config = None, data: Data = None) -> int:
+    """Show what became of a message: who, status and reason, and what each postback said and did.
+
+    An id of several messages shows all of them, as a list when they are many. With --json: one message is an
+    object as of the read API, several are {"messages": […]}.
+
+    Example: sendtrace show acf471119f7449d579e8089032003ded
+    """
+    found = details_of(data_of(config, data), identifier)
+    if not found:
+        raise TroubleError(
+            f"no message is known by {safe(identifier)}; ids are searched in full, as the provider sent them"
+        )
+    if json:
+        say(encode(found[0] if len(found) == 1 else {"messages": found}).decode())
+    elif len(found) > _MOST_TIMELINES:
+        _list(found)
+    else:
+        _timelines(found)
+    return OK
+
+
+def details_of(paths: DataPaths, identifier: str) -> list[MessageDetail]:
+    """The newest messages of that name, with their bodies."""
+    with closing(SqliteReader(paths.tables)) as reader, closing(log_of(paths)) as log:
+        ids = reader.find(identifier, limit=_MOST_FOUND)
+        details = (reader.message(message_id, body_at=log.body_at) for message_id in ids)
+        return [detail for detail in details if detail is not None]
+
+
+def _timelines(found: Sequence[MessageDetail]) -> None:
+    classifier = Classifier.load(None)
+    meanings = {word: Meaning(known.meaning, known.advice) for word, known in classifier.catalogue.items()}
+    normalize = Normalizer(classifier)
+    for number, detail in enumerate(found):
+        if number:
+            say()
+        for line in timeline(detail, said=_said(detail, normalize), meanings=meanings):
+            say_text(line)
+
+
+def _said(detail: MessageDetail, normalize: Normalizer) -> dict[str, Said]:
+    """What the folded postbacks say: they made no transition, so their bodies are read again."""
+    told = {transition["receipt_id"] for transition in detail["transitions"]}
+    said = {}
+    for postback in detail["postbacks"]:
+        if postback["receipt_id"] not in told and postback["body_base64"] is not None:
+            event = normalize(_postback(detail, postback, b64decode(postback["body_base64"])))
+            if isinstance(event, Event):
+                said[postback["receipt_id"]] = Said(event.provider_status, event.provider_time, event.reason)
+    return said
+
+
+def _postback(detail: MessageDetail, postback: PostbackView, body: bytes) -> Postback:
+    return Postback(
+        source=detail["source"],
+        provider=detail["provider"],
+        kind=KIND_POSTBACK,
+        receipt_id=postback["receipt_id"],
+        received_ms=epoch_ms(postback["received_at"]),
+        content_type=postback["content_type"],
+        # The timeline has no header for it; no JSON and no form begins with these two bytes.
+        content_encoding="gzip" if body.startswith(_GZIP_MAGIC) else "",
+        body=body,
+    )
+
+
+def _list(found: Sequence[MessageDetail]) -> None:
+    rows = [
+        (
+            Cell(detail["message_id"]),
+            Cell(detail["status"], STYLES.get(detail["status"], "")),
+            Cell(detail["channel"] or NONE),
+            Cell(moment(detail["last_received_at"])[:_SECOND_CHARS]),
+            Cell(NONE if name_of(detail) == detail["message_id"] else name_of(detail)),
+        )
+        for detail in found
+    ]
+    show_grid(Grid(("message", "status", "channel", "last heard of (UTC)", "id"), rows))
+    more = f"the newest {_MOST_FOUND}" if len(found) == _MOST_FOUND else str(len(found))
+    say(f"{more} messages have this id; `sendtrace show MESSAGE` shows one of them.")
