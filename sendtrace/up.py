@@ -14,7 +14,7 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Final, NamedTuple
 
 import uvicorn
@@ -27,11 +27,16 @@ from ingest.gateway import Gateway
 from ingest.protocol import protocol_factory
 from ingest.segment_directory import LogDirectoryError
 from ingest.segment_retention import delete_expired
+from processors.bounce_rules import RulesError
+from processors.classify import Classifier
 from schemas.ports import Clock
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
 from sendtrace.processor_child import ProcessorChild
-from sendtrace.settings import Settings
+from sendtrace.read_side import LogView, ReadSide
+from sendtrace.settings import Settings, SettingsError
+from sendtrace.web import admin_app
+from sinks.tables.sqlite_reader import SqliteReader
 
 _BACKLOG: Final = 4_096
 _GRACE_S: Final = 7  # the gateway's own drain deadline lies below
@@ -65,8 +70,13 @@ def run(
 ) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code, 0 after a clean stop, 1 after trouble.
 
-    `alongside` runs beside it once it is ready; when it returns, everything stops.
+    `alongside` runs beside it once it is ready; when it returns, everything stops. Raises
+    `SettingsError` for a rules file that the processor could not use.
     """
+    try:
+        Classifier.load(settings.classifier.rules)
+    except RulesError as error:
+        raise SettingsError(str(error)) from error
     try:
         return uvloop.run(_with_signals(settings, on_ready=on_ready, notice=notice, alongside=alongside))
     except (StartError, LogDirectoryError) as error:
@@ -114,11 +124,13 @@ async def serving(settings: Settings, *, notice: Callable[[str], None]) -> Async
     )
     gateway_socket = _listen("gateway", settings.gateway.host, settings.gateway.port, notice)
     admin_socket = _listen("admin", settings.admin.host, settings.admin.port, notice)
+    reader = SqliteReader(paths.tables)
     log = FileLog(
         paths.raw,
         clock=clock,
         on_durable=child.publish,
         limits=LogLimits(segment_bytes=settings.storage.raw_segment_bytes),
+        not_before=reader.progress(),
     )
     gateway = Gateway(
         sources=settings.gateway_sources(),
@@ -127,16 +139,45 @@ async def serving(settings: Settings, *, notice: Callable[[str], None]) -> Async
         clock=clock,
         trusted_proxies=settings.gateway.trusted_proxies,
     )
+    view = LogView(paths.raw, durable_end=lambda: log.durable_end)
+    side = ReadSide(
+        reader=reader,
+        log=view,
+        gateway_counters=lambda: gateway.counters,
+        log_stats=lambda: log.stats,
+        durable_end=lambda: log.durable_end,
+        processor_restarts=lambda: child.restarts,
+        processor_alive=lambda: child.alive,
+        can_keep=gateway.can_keep,
+    )
+    token = settings.admin.token
+    admin = admin_app(side, token=None if token is None else token.get_secret_value(), host=settings.admin.host)
     log.start()
     await child.start(log.durable_end)
     running = Running(_url(gateway_socket), _url(admin_socket))
-    async with contextlib.AsyncExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:  # left from the last to the first
+        stack.callback(reader.close)
+        stack.callback(view.close)
         stack.push_async_callback(child.stop)
         stack.push_async_callback(log.close)
-        await stack.enter_async_context(_served(_admin_server(_nothing), admin_socket))
+        keep_house = _keep_house(
+            paths, keep_days=settings.storage.raw_retention_days, processed=reader.progress, clock=clock
+        )
+        await stack.enter_async_context(_background(keep_house))
+        await stack.enter_async_context(_served(_admin_server(admin), admin_socket))
         await stack.enter_async_context(_served(_gateway_server(gateway), gateway_socket))
         stack.callback(gateway.drain)
         yield running, child.unusable
+
+
+@contextlib.asynccontextmanager
+async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _prepare(paths: DataPaths) -> None:
