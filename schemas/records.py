@@ -122,7 +122,7 @@ class PostbackView(TypedDict):
     """One receipt in a message's timeline; `effect` is what it did on arrival.
 
     `flags` name what was odd and survived. `body_base64` is `None` once the raw log's retention
-    has passed.
+    has passed, and, with the flag `body_left_out`, where one answer would grow too large.
     """
 
     receipt_id: str

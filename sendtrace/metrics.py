@@ -1,0 +1,94 @@
+"""Every metric of ours in one catalogue: name, kind, what its label is, and what it means.
+
+A name says its unit and nothing of a request ever becomes a name or a label: labels are configured
+sources and words from our own tables, so that no sender can make series. What fills the catalogue is
+`sendtrace.metrics_collector`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+
+class Kind(StrEnum):
+    """What may happen to a number between two scrapes."""
+
+    COUNTER = "counter"  # only grows, from 0 at the start of the process or of the data
+    GAUGE = "gauge"
+
+
+class Label(StrEnum):
+    """The labels there are, each with a closed set of values."""
+
+    SOURCE = "source"  # the configured sources
+    REASON = "reason"  # `ingest.answers.ANSWERS`, or `schemas.rejections.RejectReason` for dead letters
+    CAUSE = "cause"  # `ingest.auth.Denial`
+
+
+class Metric(NamedTuple):
+    """One row of the catalogue. `label` is `None` for a single number."""
+
+    name: str
+    kind: Kind
+    label: Label | None
+    help: str
+
+
+def _counter(name: str, label: Label | None, help_text: str) -> Metric:
+    return Metric(f"sendtrace_{name}_total", Kind.COUNTER, label, help_text)
+
+
+def _gauge(name: str, label: Label | None, help_text: str) -> Metric:
+    return Metric(f"sendtrace_{name}", Kind.GAUGE, label, help_text)
+
+
+# The gateway, since this process started.
+ACCEPTED: Final = _counter("postbacks_accepted", Label.SOURCE, "Requests taken in: authenticated and within limits.")
+ACCEPTED_BYTES: Final = _counter("postbacks_accepted_bytes", Label.SOURCE, "Bytes of the bodies of those.")
+KEPT: Final = _counter("postbacks_kept", Label.SOURCE, "Requests answered 200: their bodies were durable before.")
+NOT_KEPT: Final = _counter("postbacks_not_kept", Label.SOURCE, "Requests taken in, then answered 503.")
+SOURCE_REFUSED: Final = _counter("postbacks_refused", Label.SOURCE, "Refusals after the sender had proved itself.")
+REFUSED: Final = _counter("requests_refused", Label.REASON, "Requests answered with anything but 200, by answer.")
+DENIED: Final = _counter("requests_denied", Label.CAUSE, "Why answers were 404; the sender is not told.")
+OPEN_CONNECTIONS: Final = _gauge("open_connections", None, "Connections open on the gateway's port.")
+IN_FLIGHT_BYTES: Final = _gauge("in_flight_bytes", None, "Bytes taken in and not yet durable.")
+PARTIAL_BYTES: Final = _gauge("partial_bytes", None, "Bytes received of requests that are not complete.")
+
+# The raw log, since this process started.
+LOG_BATCHES: Final = _counter("log_batches", None, "Batches written to the raw log, one fsync each.")
+LOG_RECORDS: Final = _counter("log_records", None, "Postbacks in those batches.")
+LOG_BYTES: Final = _counter("log_bytes", None, "Bytes of those batches on disk.")
+LOG_FSYNC: Final = _counter("log_fsync_seconds", None, "Seconds spent in fsync, in all.")
+LOG_FAILED: Final = _counter("log_failed_batches", None, "Batches the disk did not take; their senders got 503.")
+LOG_REFUSED: Final = _counter("log_refused", None, "Postbacks the raw log had no room to queue.")
+LOG_END: Final = _gauge("log_end_position_bytes", None, "Where the durable raw log ends.")
+CAN_KEEP: Final = _gauge("can_keep", None, "1 if a postback could be kept now, else 0; the same as /readyz.")
+
+# The processor and its tables, since the data began.
+PROCESSED: Final = _gauge("processed_position_bytes", None, "Everything before it in the raw log is in the tables.")
+BACKLOG_BYTES: Final = _gauge("backlog_bytes", None, "Bytes of the raw log that are not in the tables yet.")
+BACKLOG_RECORDS: Final = _gauge("backlog_records", None, "Postbacks kept that are not in the tables yet.")
+APPLIED: Final = _counter("postbacks_applied", Label.SOURCE, "Postbacks that told something new.")
+DUPLICATES: Final = _counter("postbacks_duplicate", Label.SOURCE, "Postbacks that repeated what was known.")
+DEAD: Final = _gauge(
+    "postbacks_dead", Label.SOURCE, "Postbacks not understood; a retry that is understood takes one off."
+)
+DEAD_OPEN: Final = _gauge(
+    "dead_letters_open", Label.REASON, "Dead letters that can be retried, within their retention."
+)
+PROCESSOR_ALIVE: Final = _gauge("processor_alive", None, "1 while the processor runs, else 0.")
+PROCESSOR_RESTARTS: Final = _counter(
+    "processor_restarts", None, "Restarts of the processor since this process started."
+)
+TABLES_READABLE: Final = _gauge(
+    "tables_readable", None, "0 if tables or log could not be read for this scrape: what is read from them is missing."
+)
+
+CATALOGUE: Final = (
+    *(ACCEPTED, ACCEPTED_BYTES, KEPT, NOT_KEPT, SOURCE_REFUSED, REFUSED, DENIED),
+    *(OPEN_CONNECTIONS, IN_FLIGHT_BYTES, PARTIAL_BYTES),
+    *(LOG_BATCHES, LOG_RECORDS, LOG_BYTES, LOG_FSYNC, LOG_FAILED, LOG_REFUSED, LOG_END, CAN_KEEP),
+    *(PROCESSED, BACKLOG_BYTES, BACKLOG_RECORDS, APPLIED, DUPLICATES, DEAD, DEAD_OPEN),
+    *(PROCESSOR_ALIVE, PROCESSOR_RESTARTS, TABLES_READABLE),
+)

@@ -1,0 +1,136 @@
+"""The read API: which addresses there are, what each takes and answers (design §8).
+
+One table, from which the routes, the OpenAPI document and the list for people are made. The
+endpoints read the disk and run in the thread pool, never on the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.records import Audit, DeadLetterView, MessageDetail, MessageStatus
+from schemas.rejections import RejectReason
+from schemas.statuses import STATUS, Outcome
+from sendtrace.audit import audit
+from sendtrace.read_side import ReadSide
+from sendtrace.web_answers import ApiError
+from sendtrace.web_query import CURSOR, LIMIT, Parameter, limit_of
+from sinks.tables.pages import MOST_ITEMS, Page
+
+#: (the read side, query parameters, parts of the path) → what is answered as JSON.
+Answer = Callable[[ReadSide, dict[str, str], Mapping[str, str]], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One address. `record` is the class of the answer, or of the items of the list named `list_name`."""
+
+    path: str
+    about: str
+    parameters: tuple[Parameter, ...]
+    record: type
+    answer: Answer
+    list_name: str | None = None
+
+
+def _messages(side: ReadSide, asked: dict[str, str], _path: Mapping[str, str]) -> object:
+    page = side.reader.messages(
+        q=asked.get("q"),
+        dispatch_id=asked.get("dispatch_id"),
+        external_send_id=asked.get("external_send_id"),
+        source=asked.get("source"),
+        status=asked.get("status"),
+        campaign_id=asked.get("campaign_id"),
+        outcome=asked.get("outcome"),
+        limit=limit_of(asked),
+        cursor=asked.get("cursor"),
+    )
+    return _listed("messages", page)
+
+
+def _message(side: ReadSide, _asked: dict[str, str], path: Mapping[str, str]) -> object:
+    found = side.reader.message(path["message_id"], body_at=side.log.body_at)
+    if found is None:
+        raise ApiError(404, "not_found", "there is no message of this id; /v1/messages?q= finds it by any identifier")
+    return found
+
+
+def _dead(side: ReadSide, asked: dict[str, str], _path: Mapping[str, str]) -> object:
+    page = side.reader.dead(
+        reason=asked.get("reason"),
+        source=asked.get("source"),
+        open_only=asked.get("open") == "true",
+        limit=limit_of(asked),
+        cursor=asked.get("cursor"),
+    )
+    return _listed("dead", page)
+
+
+def _audit(side: ReadSide, asked: dict[str, str], _path: Mapping[str, str]) -> object:
+    account = audit(side.reader, side.log)
+    if "limit" in asked:
+        account["rows"] = account["rows"][: limit_of(asked)]
+    return account
+
+
+def _listed(name: str, page: Page[MessageStatus] | Page[DeadLetterView]) -> dict[str, object]:
+    return {name: page.items, "next_cursor": page.next_cursor}
+
+
+_SOURCE: Final = Parameter(name="source", about="only of this source")
+
+ENDPOINTS: Final = (
+    Endpoint(
+        path="/v1/messages",
+        about="Messages by first sight, newest first, for which everything that is asked holds.",
+        parameters=(
+            Parameter(
+                name="q",
+                about="any identifier, in full: of the message, dispatch, send, campaign, contact or form",
+            ),
+            Parameter(name="dispatch_id", about="the provider's id of the dispatch; the id of a 360NRS message"),
+            Parameter(name="external_send_id", about="the sender's own id"),
+            _SOURCE,
+            Parameter(name="status", about="only those that have this status now", words=tuple(STATUS)),
+            Parameter(name="campaign_id", about="only of this campaign"),
+            Parameter(name="outcome", about="only those with this outcome", words=tuple(map(str, Outcome))),
+            LIMIT,
+            CURSOR,
+        ),
+        record=MessageStatus,
+        answer=_messages,
+        list_name="messages",
+    ),
+    Endpoint(
+        path="/v1/messages/{message_id}",
+        about="One message with its transitions and the raw postbacks, oldest first, at most 500 from each end.",
+        parameters=(),
+        record=MessageDetail,
+        answer=_message,
+    ),
+    Endpoint(
+        path="/v1/dead",
+        about="Bodies that were kept and not understood, newest first, with their exact bytes.",
+        parameters=(
+            Parameter(name="reason", about="only with this reason", words=tuple(map(str, RejectReason))),
+            _SOURCE,
+            Parameter(name="open", about="true: without those that a retry applied", words=("true", "false")),
+            LIMIT,
+            CURSOR,
+        ),
+        record=DeadLetterView,
+        answer=_dead,
+        list_name="dead",
+    ),
+    Endpoint(
+        path="/v1/audit",
+        about="Does everything accepted add up? accepted = applied + duplicates + dead + pending, by source and hour.",
+        parameters=(
+            Parameter(name="limit", about=f"only the newest rows, 1 to {MOST_ITEMS}; the totals are always of all"),
+        ),
+        record=Audit,
+        answer=_audit,
+    ),
+)
