@@ -26,6 +26,7 @@ from schemas.ports import Clock
 from schemas.times import iso_ms
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
+from sendtrace.logs import configure_logs
 from sendtrace.processor_loop import MarkedAttempts, ProcessorLoop, open_loop, processor_lock
 from sinks.tables.migrations import MigrationError
 from sinks.tables.sqlite_writer import SqliteTables
@@ -122,7 +123,7 @@ class Task:
 def main(argument: str) -> int:
     """`python -m sendtrace.processor_process TASK`: handle one data directory until the pipe ends."""
     task = Task(**json.loads(argument))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s processor %(levelname)s %(message)s")
+    configure_logs("processor")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the gateway ends first
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so do service managers; the pipe's end is the word to stop
     paths = DataPaths(Path(task.directory))

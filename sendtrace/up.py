@@ -32,6 +32,7 @@ from processors.classify import Classifier
 from schemas.ports import Clock
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
+from sendtrace.logs import configure_logs
 from sendtrace.processor_child import ProcessorChild
 from sendtrace.read_side import LogView, ReadSide
 from sendtrace.settings import Settings, SettingsError
@@ -77,6 +78,7 @@ def run(
         Classifier.load(settings.classifier.rules)
     except RulesError as error:
         raise SettingsError(str(error)) from error
+    configure_logs("gateway")
     try:
         return uvloop.run(_with_signals(settings, on_ready=on_ready, notice=notice, alongside=alongside))
     except (StartError, LogDirectoryError) as error:

@@ -108,7 +108,7 @@ class SqliteTables:
         for start in range(0, len(wanted), _IDS_PER_QUERY):
             chunk = wanted[start : start + _IDS_PER_QUERY]
             marks = ", ".join("?" * len(chunk))
-            query = f"SELECT seq, {', '.join(STATE_COLUMNS)} FROM messages WHERE message_id IN ({marks})"  # noqa: S608
+            query = f"SELECT seq, {', '.join(STATE_COLUMNS)} FROM messages WHERE message_id IN ({marks})"  # noqa: S608 (marks)
             for number, *row in self._db.execute(query, chunk):
                 state = state_of(row)
                 found[state.message_id] = state

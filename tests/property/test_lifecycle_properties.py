@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from random import Random
 from typing import NamedTuple
 
 import pytest
@@ -88,9 +89,9 @@ stories = st.lists(st.builds(Told, timed | untimed, received), min_size=1, max_s
 
 
 @given(stories, st.randoms(use_true_random=False))
-def test_any_order_gives_the_same_state(told: list[Told], random: object) -> None:
+def test_any_order_gives_the_same_state(told: list[Told], random: Random) -> None:
     shuffled = list(told)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
 
     assert status_record(fold(shuffled)) == status_record(fold(told))
 
@@ -178,9 +179,9 @@ clicks = st.lists(st.builds(Told, st.just(event("clicked", occurrence="a")), rec
 
 
 @given(clicks, st.randoms(use_true_random=False))
-def test_clicks_without_id_or_time_are_spans_without_a_long_gap_in_any_order(told: list[Told], random: object) -> None:
+def test_clicks_without_id_or_time_are_spans_without_a_long_gap_in_any_order(told: list[Told], random: Random) -> None:
     shuffled = list(told)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     spans: list[list[int]] = []
     for at_ms in sorted(received_ms for _, received_ms in told):
         if spans and at_ms - spans[-1][-1] <= HORIZON_MS:
