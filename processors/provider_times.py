@@ -26,7 +26,8 @@ _NOTHING: Final[tuple[str | None, tuple[str, ...]]] = (None, ())
 _UNREAD: Final[tuple[str | None, tuple[str, ...]]] = (None, (UNREADABLE,))
 
 #: Every documented Braze sample looks like `2020-08-31T18:58:41.000+00:00`: 23 characters, then the zone.
-_ORDINARY_LENGTH: Final = 29
+_UTC: Final = ("+00:00", "Z")  # as in the postback examples, and as in other answers of Braze
+_ORDINARY_LENGTHS: Final = (len("2020-08-31T18:58:42.000+00:00"), len("2020-08-31T18:58:42.000Z"))
 _TO_MILLIS: Final = 23
 _BLOCK_BITS: Final = 26  # 2^26 ms are 18.6 hours, less than FUTURE_MAX_MS: a shift costs less than a division
 _fromisoformat: Final = datetime.fromisoformat
@@ -56,11 +57,11 @@ def read_time(value: object, received_ms: int) -> tuple[str | None, tuple[str, .
     # fromisoformat takes week dates and other forms as well; in what it takes, these three places tell
     # that it is year-month-day, T and a time with colons to the second.
     if (
-        len(value) == _ORDINARY_LENGTH
+        len(value) in _ORDINARY_LENGTHS
         and value[7] == "-"
         and value[10] == "T"
         and value[19] == "."
-        and value[_TO_MILLIS:] == "+00:00"
+        and value[_TO_MILLIS:] in _UTC
     ):
         try:
             _fromisoformat(value)

@@ -29,8 +29,8 @@ from schemas.times import iso_ms
 from sendtrace.data_paths import DataPaths
 from sinks.tables.sqlite_writer import SqliteTables
 
-#: About 1,500 postbacks: large enough that a commit costs little, small enough to be quick.
-MOST_BATCH_BYTES: Final = 1024 * 1024
+#: About 3,000 postbacks: large enough that a commit costs little, small enough to be quick.
+MOST_BATCH_BYTES: Final = 2 * 1024 * 1024
 _RETRIES_AT_ONCE: Final = 500
 _MOST_KILLS: Final = 2
 _STORE_TROUBLE: Final = (sqlite3.Error, OSError)  # the disk's fault, not the record's
