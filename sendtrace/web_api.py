@@ -69,9 +69,9 @@ def _dead(side: ReadSide, asked: dict[str, str], _path: Mapping[str, str]) -> ob
 
 
 def _audit(side: ReadSide, asked: dict[str, str], _path: Mapping[str, str]) -> object:
+    most_rows = limit_of(asked) if "limit" in asked else None
     account = audit(side.reader, side.log)
-    if "limit" in asked:
-        account["rows"] = account["rows"][: limit_of(asked)]
+    account["rows"] = account["rows"][:most_rows]
     return account
 
 
