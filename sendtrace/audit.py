@@ -36,7 +36,8 @@ def audit(reader: SqliteReader, log_reader: CountedLog) -> Audit:
     asked for after that, so it lies behind the position and what is between the two is pending.
     """
     position, handled = reader.audit_rows()
-    end = log_reader.end_position()
+    # Who tells the end may hear of it later than the processor did; what was handled was in the log.
+    end = max(position, log_reader.end_position())
     accepted = log_reader.count_by_hour(end)
     pending = log_reader.count_from(position, end)
     known = {(count.source, count.hour): count for count in handled}

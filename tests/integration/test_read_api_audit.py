@@ -156,6 +156,16 @@ def test_what_happens_while_the_account_is_made_is_in_none_of_it(plant: Plant) -
     assert (totals(account), account["balanced"]) == ((1, 1, 0, 0, 0), True)
 
 
+def test_an_end_that_is_heard_of_late_hides_nothing_that_was_handled(plant: Plant) -> None:
+    plant.fold(braze("d1", "sent"))
+    early = plant.log_reader.end_position()
+    plant.fold(braze("d2", "sent"), DEAD)
+
+    account = audit(plant.reader, LogView(plant.paths.raw, durable_end=lambda: early))
+
+    assert (totals(account), account["balanced"]) == ((3, 2, 0, 1, 0), True)
+
+
 def test_the_account_balances_at_every_moment_of_a_running_system(plant: Plant) -> None:
     plant.fold(braze("d0", "sent"))
     log = LogView(plant.paths.raw, durable_end=lambda: None)
