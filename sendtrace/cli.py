@@ -6,7 +6,6 @@ A mistake of the person or trouble with the machine ends in one line on standard
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -31,7 +30,6 @@ _EXPECTED: Final = (
     *(TroubleError, LogDirectoryError, AlreadyRunningError, MigrationError),
     *(sqlite3.Error, OSError),
 )
-_BROKEN_PIPE: Final = 128 + 13  # as a shell reports a program that wrote to nobody
 
 app = typer.Typer(
     name="sendtrace",
@@ -61,8 +59,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 for trouble, 2 for wrong use or settings, 130 for Ctrl-C."""
     try:
         code: object = get_command(app).main(arguments, prog_name="sendtrace", standalone_mode=False)
-    except BrokenPipeError:
-        return _nobody_reads()
     except _EXPECTED as error:
         code, lines = _explained(error)
         for line in lines:
@@ -93,9 +89,3 @@ def _explained(error: Exception) -> tuple[int, Sequence[str]]:
 def _help_for(error: TyperException) -> str:
     context = getattr(error, "ctx", None)
     return f"; see `{context.command_path} --help`" if context is not None else ""
-
-
-def _nobody_reads() -> int:
-    """Standard output is closed: say nothing more, also not when Python flushes it at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _BROKEN_PIPE

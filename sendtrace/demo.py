@@ -23,7 +23,7 @@ from sendtrace.demo_board import Board
 from sendtrace.demo_data import demo_data
 from sendtrace.sandbox import Sandbox
 from sendtrace.sandbox_traffic import traffic
-from sendtrace.terminal import console, drawn, is_fancy, program, say
+from sendtrace.terminal import console, drawn, is_fancy, program, ready_line, say
 from sendtrace.timeline import duration
 from sendtrace.up import Running, run
 from sinks.tables.sqlite_reader import SqliteReader
@@ -51,15 +51,10 @@ def run_demo(options: DemoOptions) -> int:
         settings = settings_of(made.config, data=options.data, port=options.port, admin_port=options.admin_port)
         say(f"sendtrace demo: no broker, no network; data in {options.data}; Ctrl-C stops")
         demo = _Demo(options, made.tokens)
-        code = run(settings, on_ready=lambda running: say(ready_line(running)), notice=say, alongside=demo.beside)
+        code = run(settings, on_ready=lambda running: say(ready_line(*running)), notice=say, alongside=demo.beside)
         if demo.started:
             _farewell(options.data, demo.board)
         return code
-
-
-def ready_line(running: Running) -> str:
-    """Both addresses on one line, as `up` and `demo` print it."""
-    return f"ready  {running.gateway_url} (postbacks)  {running.admin_url} (read API)"
 
 
 def _farewell(data: Path, board: Board) -> None:

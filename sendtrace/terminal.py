@@ -113,6 +113,11 @@ def program() -> str:
     return os.path.relpath(started)
 
 
+def ready_line(gateway_url: str, admin_url: str) -> str:
+    """Both addresses on one line, as `up` and `demo` print it and programs wait for it."""
+    return f"ready  {gateway_url} (postbacks)  {admin_url} (page and API)"
+
+
 def say_text(text: Text) -> None:
     """One line with styles on standard output; a terminal may wrap it at words."""
     if is_fancy():

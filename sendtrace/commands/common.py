@@ -32,11 +32,15 @@ Data = Annotated[
 ]
 Port = Annotated[
     int | None,
-    typer.Option("--port", min=0, max=65_535, help="Port for postbacks (SENDTRACE_GATEWAY__PORT); 0 takes any."),
+    typer.Option(
+        "--port", metavar="PORT", min=0, max=65_535, help="Port for postbacks (SENDTRACE_GATEWAY__PORT); 0 takes any."
+    ),
 ]
 AdminPort = Annotated[
     int | None,
-    typer.Option("--admin-port", min=0, max=65_535, help="Port of page and read API (SENDTRACE_ADMIN__PORT)."),
+    typer.Option(
+        "--admin-port", metavar="PORT", min=0, max=65_535, help="Port of page and read API (SENDTRACE_ADMIN__PORT)."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines.")]
 

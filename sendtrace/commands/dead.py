@@ -45,9 +45,11 @@ _PATIENCE_S: Final = 60.0
 
 dead_app = typer.Typer(help="Bodies that were kept and not understood: list, show, retry.", no_args_is_help=True)
 
-Reason = Annotated[str | None, typer.Option("--reason", help="Only of this reason, such as invalid_json.")]
-Source = Annotated[str | None, typer.Option("--source", help="Only of this source.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most this many, the newest.")]
+Reason = Annotated[
+    str | None, typer.Option("--reason", metavar="WORD", help="Only of this reason, such as invalid_json.")
+]
+Source = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Only of this source.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="At most this many, the newest.")]
 DeadId = Annotated[str, typer.Argument(metavar="DEAD_ID", help="As `sendtrace dead list` shows it.")]
 
 
@@ -131,7 +133,7 @@ def readable(body: bytes) -> list[str]:
 
 @dead_app.command("retry")
 def retry(
-    dead_id: Annotated[str | None, typer.Argument(metavar="[DEAD_ID]", help="One dead letter.")] = None,
+    dead_id: Annotated[str | None, typer.Argument(metavar="DEAD_ID", help="One dead letter.")] = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="All that are open.")] = False,
     reason: Reason = None,
@@ -140,8 +142,9 @@ def retry(
 ) -> int:
     """Try dead letters again after a fix, and wait until it is done; each is applied once.
 
-    Beside a running `sendtrace up` its processor does it, else this command. Exit code 1 when some are
-    refused again.
+    Beside a running `sendtrace up` its processor does it, else this command.
+
+    Exit code 1 when some are refused again.
 
     Example: sendtrace dead retry --reason wrong_type
     """

@@ -12,23 +12,25 @@ import typer
 from sendtrace import sandbox_braze, sandbox_nrs
 from sendtrace.clock import SystemClock
 from sendtrace.commands.common import OK, AdminPort, Config, Data, Port, TroubleError, settings_of
-from sendtrace.demo import DemoOptions, ready_line, run_demo
 from sendtrace.demo_data import DemoError
 from sendtrace.sandbox import Sandbox
 from sendtrace.sandbox_traffic import traffic
-from sendtrace.terminal import complain, say
-from sendtrace.up import run
+from sendtrace.terminal import complain, ready_line, say
 
 _DEMO_DIRECTORY: Final = Path("demo-data")
 _REPORT_PERIOD_S: Final = 5.0
 _MOST_PER_S: Final = 1_000.0
 
 Rate = Annotated[
-    float, typer.Option("--rate", min=0.1, max=_MOST_PER_S, help="New messages a second, each 1-5 postbacks.")
+    float,
+    typer.Option("--rate", metavar="N", min=0.1, max=_MOST_PER_S, help="New messages a second, each 1-5 postbacks."),
 ]
-Seconds = Annotated[float | None, typer.Option("--seconds", min=1, help="Stop after this long. Default: on Ctrl-C.")]
+Seconds = Annotated[
+    float | None, typer.Option("--seconds", metavar="N", min=1, help="Stop after this long. Default: on Ctrl-C.")
+]
 Seed = Annotated[
-    int | None, typer.Option("--seed", min=0, help="Repeat the traffic of a run. Default: another each time.")
+    int | None,
+    typer.Option("--seed", metavar="N", min=0, help="Repeat the traffic of a run. Default: another each time."),
 ]
 
 
@@ -37,8 +39,10 @@ def up(*, config: Config = None, data: Data = None, port: Port = None, admin_por
 
     Example: sendtrace up --data ./sendtrace-data --port 8080
     """
+    from sendtrace.up import run  # noqa: PLC0415  its servers take longer to import than `show` takes to run
+
     settings = settings_of(config, data=data, port=port, admin_port=admin_port)
-    return run(settings, on_ready=lambda running: say(ready_line(running)), notice=complain)
+    return run(settings, on_ready=lambda running: say(ready_line(*running)), notice=complain)
 
 
 def demo(
@@ -56,6 +60,8 @@ def demo(
 
     Example: sendtrace demo --rate 20 --seconds 60
     """
+    from sendtrace.demo import DemoOptions, run_demo  # noqa: PLC0415  as in `up`
+
     options = DemoOptions(data, port, admin_port, rate, seconds, _seed(seed))
     try:
         return run_demo(options)
@@ -70,7 +76,9 @@ def sandbox(
     rate: Rate = 5.0,
     seconds: Seconds = None,
     seed: Seed = None,
-    hurry: Annotated[float, typer.Option("--hurry", min=1, help="Divide 360NRS's pauses before retries.")] = 1.0,
+    hurry: Annotated[
+        float, typer.Option("--hurry", metavar="N", min=1, help="Divide 360NRS's pauses before retries.")
+    ] = 1.0,
 ) -> int:
     """Send what Braze and 360NRS would, repeats, disorder and oddities included, to your postback URLs.
 

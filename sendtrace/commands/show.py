@@ -36,8 +36,9 @@ Identifier = Annotated[
 def show(identifier: Identifier, *, json: AsJson = False, config: Config = None, data: Data = None) -> int:
     """Show what became of a message: who, status and reason, and what each postback said and did.
 
-    An id of several messages shows all of them, as a list when they are many. With --json: one message is an
-    object as of the read API, several are {"messages": […]}.
+    An id of several messages shows all of them, as a list when they are many.
+
+    With --json one message is an object as of the read API, several are {"messages": […]}.
 
     Example: sendtrace show acf471119f7449d579e8089032003ded
     """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import errno
+import select
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Annotated, Final
@@ -29,8 +31,10 @@ Pause = Callable[[float], None]
 
 def tail(
     *,
-    status: Annotated[str | None, typer.Option("--status", help="Only messages that came to this status.")] = None,
-    source: Annotated[str | None, typer.Option("--source", help="Only this source.")] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", metavar="WORD", help="Only messages that came to this status.")
+    ] = None,
+    source: Annotated[str | None, typer.Option("--source", metavar="NAME", help="Only this source.")] = None,
     json: AsJson = False,
     from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the oldest, not with the next.")] = False,
     config: Config = None,
@@ -46,11 +50,19 @@ def tail(
         )
     with closing(SqliteReader(data_of(config, data).tables)) as reader:
         begin = 0 if from_start else reader.last_transition()
-        for transition in follow(reader, begin, status=status, source=source, pause=time.sleep):
+        for transition in follow(reader, begin, status=status, source=source, pause=wait):
             if json:
                 say(encode(transition).decode())
             else:
                 say_text(line_of(transition))
+
+
+def wait(seconds: float) -> None:
+    """Sleep, but raise `BrokenPipeError` as soon as nobody reads standard output: hours may pass without a line."""
+    readers = select.poll()
+    readers.register(sys.stdout.fileno(), 0)  # asks for nothing, so only a hang-up or an error is told
+    if readers.poll(seconds * 1000):
+        raise BrokenPipeError(errno.EPIPE, "nobody reads standard output")
 
 
 def follow(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -34,7 +33,7 @@ def plant(tmp_path: Path) -> Iterator[Plant]:
 def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
     """A shell whose tail ends where it would wait."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(time, "sleep", stop)
+    monkeypatch.setattr("sendtrace.commands.tail.wait", stop)
     return Shell(tmp_path, capsys)
 
 
