@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import Final
+from typing import Final, cast
 
 from processors.lifecycle import Message
 from schemas.batch import Batch, DeadLetter, Receipt
@@ -18,7 +18,7 @@ from schemas.event import Event, Rejected
 from schemas.identity import message_id, message_key
 from schemas.ports import StateStore
 from schemas.postback import LogRecord, Postback
-from schemas.records import Transition
+from schemas.records import PostbackEffect, Transition
 from schemas.rejections import RejectReason
 from schemas.times import IsoClock
 
@@ -48,17 +48,20 @@ class PartitionProcessor:
         self._message_id = lru_cache(maxsize=cached_messages)(message_id)
 
     def handle(self, records: Sequence[LogRecord]) -> Batch:
-        """Fold `records`. Raises whatever a fault of ours raises; then call `forget`."""
-        normalize = self._normalize
-        read = [(record, normalize(record.postback)) for record in records]
-        known = self._identify(read)
+        """Fold `records`. Raises whatever a fault of ours raises; then call `forget`.
+
+        Some dozens at a time are handled at half the cost of a thousand: all that is made of them,
+        until it is written, stays in the processor's cache.
+        """
+        events = [self._normalize(record.postback) for record in records]
+        known = self._identify(records, events)
         touched = self._load(known)
         fold = _Fold(self._iso)
-        for (record, event), identity in zip(read, known, strict=True):
-            if isinstance(event, Rejected):
-                fold.reject(record, event)
-            elif identity is not None:  # an event always has one
-                touched[identity] = fold.apply(record, event, identity, touched.get(identity))
+        for record, event, identity in zip(records, events, known, strict=True):
+            if identity is None:
+                fold.reject(record, cast(Rejected, event))
+            else:
+                touched[identity] = fold.apply(record, cast(Event, event), identity, touched[identity])
         states = {identity: message.finish() for identity, message in touched.items() if message is not None}
         self._remember(touched)
         return Batch(fold.transitions, states, fold.keys, fold.receipts, fold.dead, fold.identifiers)
@@ -67,13 +70,14 @@ class PartitionProcessor:
         """Drop every working copy: the store alone says what is true."""
         self._cache.clear()
 
-    def _identify(self, read: Sequence[tuple[LogRecord, Event | Rejected]]) -> list[str | None]:
+    def _identify(self, records: Sequence[LogRecord], events: Sequence[Event | Rejected]) -> list[str | None]:
+        """Each one's message id; `None` for what was refused."""
         name = self._message_id
         return [
             None
             if isinstance(event, Rejected)
             else name(record.postback.source, event.dispatch_id, event.external_send_id, event.scope)
-            for record, event in read
+            for record, event in zip(records, events, strict=True)
         ]
 
     def _load(self, identities: Sequence[str | None]) -> dict[str, Message | None]:
@@ -131,13 +135,13 @@ class _Fold:
         if identity not in self.keys:
             self.keys[identity] = message_key(postback.source, event.dispatch_id, event.external_send_id, event.scope)
         transition = message.apply(event, received_at, postback.receipt_id)
-        if transition is None:
-            self.receipts.append(Receipt(record, received_at, identity, "duplicate", event.flags))
-            return message
-        self.transitions.append(transition)
-        self.receipts.append(Receipt(record, received_at, identity, "applied", event.flags))
-        for name in event.identifiers:
-            self.identifiers.append((name, identity))
+        effect: PostbackEffect = "duplicate"
+        if transition is not None:
+            effect = "applied"
+            self.transitions.append(transition)
+            for name in event.identifiers:
+                self.identifiers.append((name, identity))
+        self.receipts.append(Receipt(record, received_at, identity, effect, event.flags))
         return message
 
     def reject(self, record: LogRecord, rejected: Rejected, *, stage: str = STAGE_NORMALIZE) -> None:

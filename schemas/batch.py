@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from schemas.event import Rejected
 from schemas.postback import LogRecord
-from schemas.records import PostbackEffect, Transition
-from schemas.state import MessageState
+from schemas.records import PostbackEffect, StatusRecord, Transition
 
 
 class Receipt(NamedTuple):
@@ -38,7 +37,7 @@ class Batch(NamedTuple):
     """
 
     transitions: Sequence[Transition]
-    states: dict[str, MessageState]
+    states: dict[str, StatusRecord]
     keys: dict[str, str]
     receipts: Sequence[Receipt]
     dead: Sequence[DeadLetter]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from schemas.postback import LogSlice, Postback
-from schemas.state import MessageState
+from schemas.records import StatusRecord
 
 
 class Clock(Protocol):
@@ -71,6 +71,6 @@ class StateStore(Protocol):
     transaction, so a half-written batch is never seen here.
     """
 
-    def get_many(self, message_ids: Iterable[str]) -> dict[str, MessageState]:
-        """The states that exist. The caller owns the objects returned and may change them."""
+    def get_many(self, message_ids: Iterable[str]) -> dict[str, StatusRecord]:
+        """The states that exist. The caller owns the records returned and may change them."""
         ...

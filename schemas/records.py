@@ -7,7 +7,7 @@ A field that is not known is `None`, never absent. Times are texts of `schemas.t
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
@@ -84,6 +84,11 @@ class StatusRecord(MessageStatus):
     """
 
     repeated_until: dict[str, str]
+
+
+def message_status(record: StatusRecord) -> MessageStatus:
+    """What readers see of a status record; its facts are shared, not copied."""
+    return cast(MessageStatus, {name: value for name, value in record.items() if name != "repeated_until"})
 
 
 @with_config(_STRICT)

@@ -8,8 +8,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
-from schemas.records import DeadLetterView, MessageStatus, PostbackEffect, PostbackView, Transition
-from schemas.state import message_status
+from schemas.records import DeadLetterView, MessageStatus, PostbackEffect, PostbackView, Transition, message_status
 from sinks.tables.sqlite_writer import STATE_COLUMNS, state_of
 
 MESSAGE_COLUMNS: Final = STATE_COLUMNS

@@ -11,9 +11,8 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from itertools import islice
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -21,8 +20,7 @@ import orjson
 
 from schemas.batch import Batch, DeadLetter, Receipt
 from schemas.postback import KIND_POSTBACK, LogRecord, Postback
-from schemas.records import PostbackEffect, Transition
-from schemas.state import FactState, MessageState
+from schemas.records import Fact, PostbackEffect, StatusRecord, Transition
 from schemas.times import epoch_ms, hour_of
 from sinks.tables.migrations import load, migrate
 
@@ -35,10 +33,15 @@ _CACHE_KIB: Final = 65_536
 _WAL_PAGES_PER_CHECKPOINT: Final = 16_000
 _NUMBERS_KEPT: Final = 100_000
 
-_PLAIN: Final = tuple(f.name for f in fields(MessageState) if f.name not in {"facts", "repeated_until"})
+_PLAIN: Final = tuple(name for name in StatusRecord.__annotations__ if name not in {"facts", "repeated_until"})
 STATE_COLUMNS: Final = (*_PLAIN, "facts", "repeated_until")
-_plain_values = attrgetter(*_PLAIN)
-_fact_values = attrgetter(*(f.name for f in fields(FactState)))
+_plain_values = itemgetter(*_PLAIN)
+#: In the order of the view `facts`, whose column `bounce_class` is the record's `class`.
+_FACT: Final = (
+    *("fact_id", "status", "provider_status", "provider_time", "received_at", "reason", "class", "effect"),
+    "duplicates",
+)
+_fact_values = itemgetter(*_FACT)
 
 _TRANSITION: Final = (
     *("kind", "from_status", "status", "outcome", "provider_status", "provider_time", "received_at", "reason"),
@@ -104,18 +107,18 @@ class SqliteTables:
         row = self._db.execute("SELECT position FROM progress WHERE partition = ?", (partition,)).fetchone()
         return cast(int, row[0]) if row else 0
 
-    def get_many(self, message_ids: Iterable[str]) -> dict[str, MessageState]:
+    def get_many(self, message_ids: Iterable[str]) -> dict[str, StatusRecord]:
         """The states that exist, by message id (`schemas.ports.StateStore`)."""
         wanted = list(message_ids)
-        found: dict[str, MessageState] = {}
+        found: dict[str, StatusRecord] = {}
         for start in range(0, len(wanted), _IDS_PER_QUERY):
             chunk = wanted[start : start + _IDS_PER_QUERY]
             marks = ", ".join("?" * len(chunk))
             query = f"SELECT seq, {', '.join(STATE_COLUMNS)} FROM messages WHERE message_id IN ({marks})"  # noqa: S608 (marks)
             for number, *row in self._db.execute(query, chunk):
                 state = state_of(row)
-                found[state.message_id] = state
-                self._numbers[state.message_id] = number
+                found[state["message_id"]] = state
+                self._numbers[state["message_id"]] = number
         return found
 
     def forget(self) -> None:
@@ -195,7 +198,7 @@ class SqliteTables:
             self._db.executemany("INSERT OR IGNORE INTO identifiers VALUES (?, ?)", named)
         return numbers
 
-    def _number(self, states: dict[str, MessageState]) -> dict[str, int]:
+    def _number(self, states: dict[str, StatusRecord]) -> dict[str, int]:
         """Each message's `seq`: known, or read, or the next, in order of first mention."""
         known = self._numbers
         missing = [message_id for message_id, state in states.items() if message_id not in known]
@@ -234,23 +237,22 @@ class SqliteTables:
         )
 
 
-def state_of(row: Sequence[Any]) -> MessageState:
-    """A row of `messages` in `STATE_COLUMNS` order as the state it was written from."""
-    *plain, facts, repeated_until = row
-    state = MessageState(**dict(zip(_PLAIN, plain, strict=True)))
-    state.conflict, state.overdue = bool(state.conflict), bool(state.overdue)
-    state.facts = [FactState(*fact) for fact in orjson.loads(facts)]
-    state.repeated_until = orjson.loads(repeated_until)
-    return state
+def state_of(row: Sequence[Any]) -> StatusRecord:
+    """A row of `messages` in `STATE_COLUMNS` order as the record it was written from."""
+    record = dict(zip(STATE_COLUMNS, row, strict=True))
+    record["conflict"], record["overdue"] = bool(record["conflict"]), bool(record["overdue"])
+    record["facts"] = [cast(Fact, dict(zip(_FACT, fact, strict=True))) for fact in orjson.loads(record["facts"])]
+    record["repeated_until"] = orjson.loads(record["repeated_until"])
+    return cast(StatusRecord, record)
 
 
 def _json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def _state_row(number: int, state: MessageState) -> tuple[object, ...]:
-    facts = _json([_fact_values(fact) for fact in state.facts])
-    repeated_until = _json(state.repeated_until) if state.repeated_until else "{}"
+def _state_row(number: int, state: StatusRecord) -> tuple[object, ...]:
+    facts = _json([_fact_values(fact) for fact in state["facts"]])
+    repeated_until = _json(state["repeated_until"]) if state["repeated_until"] else "{}"
     return (number, *_plain_values(state), facts, repeated_until)
 
 

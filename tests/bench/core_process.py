@@ -23,7 +23,6 @@ from schemas.codec import encode
 from schemas.postback import KIND_POSTBACK, LogRecord, Postback
 from schemas.receipts import ReceiptIds
 from schemas.records import StatusRecord
-from schemas.state import MessageState, state_from_record, status_record
 from sendtrace.processor_process import _GC_THRESHOLDS
 from tests.bench.postbacks import traffic
 
@@ -48,13 +47,13 @@ class ChangelogStore:
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
 
-    def get_many(self, message_ids: Iterable[str]) -> dict[str, MessageState]:
+    def get_many(self, message_ids: Iterable[str]) -> dict[str, StatusRecord]:
         """The port's method."""
         found = {}
         for identity in message_ids:
             record = self.records.get(identity)
             if record is not None:
-                found[identity] = state_from_record(cast(StatusRecord, orjson.loads(record)))
+                found[identity] = cast(StatusRecord, orjson.loads(record))
         return found
 
 
@@ -100,7 +99,7 @@ def fold(bodies: list[bytes], keep: Callable[[bytes], None], start_ms: int) -> F
         started_s = time.process_time()
         done = processor.handle(batch)
         transitions = [encode(transition) for transition in done.transitions]
-        states = {identity: encode(status_record(state)) for identity, state in done.states.items()}
+        states = {identity: encode(state) for identity, state in done.states.items()}
         cpu_s += time.process_time() - started_s
         store.records.update(states)
         outputs += len(transitions) + len(states)

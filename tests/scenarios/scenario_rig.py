@@ -14,8 +14,7 @@ from processors.normalize import Normalizer
 from processors.partition import PartitionProcessor
 from schemas.batch import Batch
 from schemas.postback import KIND_POSTBACK, LogRecord, Postback
-from schemas.records import MessageStatus
-from schemas.state import message_status
+from schemas.records import MessageStatus, message_status
 from sinks.tables.sqlite_writer import SqliteTables
 
 START_MS = 1_795_248_000_000

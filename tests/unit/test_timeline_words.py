@@ -13,8 +13,7 @@ from processors.normalize import Normalizer
 from processors.partition import PartitionProcessor
 from schemas.codec import check
 from schemas.postback import KIND_POSTBACK, LogRecord, Postback
-from schemas.records import MessageDetail
-from schemas.state import MessageState, message_status
+from schemas.records import MessageDetail, StatusRecord, message_status
 from schemas.times import iso_ms
 from sendtrace.timeline import Meaning, Said, lag, timeline
 
@@ -25,7 +24,7 @@ FIRST_MS = 1_598_900_322_000  # 2020-08-31T18:58:42.000Z
 class NoStates:
     """A store that knows no message yet."""
 
-    def get_many(self, message_ids: Iterable[str]) -> dict[str, MessageState]:
+    def get_many(self, message_ids: Iterable[str]) -> dict[str, StatusRecord]:
         del message_ids
         return {}
 
