@@ -86,6 +86,23 @@ async def test_postbacks_of_one_turn_of_the_loop_share_one_fsync(tmp_path: Path)
         assert log.stats.size_bytes == log.durable_end
 
 
+async def test_a_batch_waits_one_turn_of_the_loop_for_more(tmp_path: Path) -> None:
+    async with writing(tmp_path) as log:
+        first = send(log, postbacks(1))
+        await asyncio.sleep(0)
+        assert all(await answers(first + send(log, postbacks(1))))
+        assert (log.stats.batches, log.stats.records) == (1, 2)
+
+
+async def test_a_batch_waits_for_few_turns_however_much_comes(tmp_path: Path) -> None:
+    async with writing(tmp_path) as log:
+        (first,) = send(log, postbacks(1))
+        while first.kept is None:
+            send(log, postbacks(1))
+            await asyncio.sleep(0)
+        assert log.stats.last_batch_records < 5
+
+
 async def test_records_are_in_the_order_of_the_calls(tmp_path: Path) -> None:
     sent = postbacks(1000)
     async with writing(tmp_path, limits=LogLimits(segment_bytes=3000, batch_bytes=2000)) as log:
