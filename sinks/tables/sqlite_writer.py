@@ -95,8 +95,7 @@ class SqliteTables:
         self._db.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES_PER_CHECKPOINT}")
         migrate(self._db, load(MIGRATIONS_PACKAGE))
         self._numbers: dict[str, int] = {}
-        self._last_number = 0
-        self.forget()
+        self._last_number: int | None = None
 
     def close(self) -> None:
         """Close the file; an unfinished transaction is rolled back."""
@@ -124,18 +123,36 @@ class SqliteTables:
     def forget(self) -> None:
         """Drop what was remembered beside the file, after a batch that was not written."""
         self._numbers.clear()
-        self._last_number = cast(int, self._db.execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()[0])
+        self._last_number = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything written inside, or nothing."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # some errors end it by themselves
+                self._db.execute("ROLLBACK")
+            raise
 
     def commit(self, batch: Batch, position: int, partition: int = 0) -> None:
         """Write everything a batch changed and that the log is handled up to `position`."""
-        with self._transaction():
-            numbers = self._write_outputs(batch)
-            self._db.executemany(_INSERT_POSTBACK, [_postback_row(receipt, numbers) for receipt in batch.receipts])
-            self._db.executemany(_INSERT_DEAD, map(_dead_row, batch.dead))
-            self._db.executemany(_COUNT, _counts(batch.receipts))
-            self._db.execute(
-                "INSERT OR REPLACE INTO progress (partition, position) VALUES (?, ?)", (partition, position)
-            )
+        with self.transaction():
+            self.write(batch)
+            self.write_position(position, partition)
+
+    def write(self, batch: Batch) -> None:
+        """Everything a batch changed. Inside a transaction, with `write_position` at its end."""
+        numbers = self._write_outputs(batch)
+        self._db.executemany(_INSERT_POSTBACK, [_postback_row(receipt, numbers) for receipt in batch.receipts])
+        self._db.executemany(_INSERT_DEAD, map(_dead_row, batch.dead))
+        self._db.executemany(_COUNT, _counts(batch.receipts))
+
+    def write_position(self, position: int, partition: int = 0) -> None:
+        """The log is handled up to `position`."""
+        self._db.execute("INSERT OR REPLACE INTO progress (partition, position) VALUES (?, ?)", (partition, position))
 
     def to_retry(self, limit: int) -> list[LogRecord]:
         """Dead letters somebody asked to try again, oldest first, with their exact bytes."""
@@ -164,7 +181,7 @@ class SqliteTables:
     def commit_retry(self, batch: Batch, retried_at: str) -> None:
         """Write what a second try of dead letters changed: applied once, counted once."""
         refused = {dead.record.position: dead for dead in batch.dead}
-        with self._transaction():
+        with self.transaction():
             numbers = self._write_outputs(batch)
             for receipt in batch.receipts:
                 dead = refused.get(receipt.record.position)
@@ -175,18 +192,8 @@ class SqliteTables:
 
     def delete_dead_before(self, received_at: str) -> int:
         """Retention: delete dead letters received before a time; their counts stay in the audit."""
-        with self._transaction():
+        with self.transaction():
             return self._db.execute("DELETE FROM dead_letters WHERE received_at < ?", (received_at,)).rowcount
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def _write_outputs(self, batch: Batch) -> dict[str, int]:
         """States, transitions and identifiers; returns the number of every message of the batch."""
@@ -207,14 +214,19 @@ class SqliteTables:
             marks = ", ".join("?" * len(chunk))
             query = f"SELECT message_id, seq FROM messages WHERE message_id IN ({marks})"  # noqa: S608 - only marks
             known.update(self._db.execute(query, chunk).fetchall())
+        number = self._highest_number() if self._last_number is None else self._last_number
         for message_id in missing:
             if message_id not in known:
-                self._last_number += 1
-                known[message_id] = self._last_number
+                number += 1
+                known[message_id] = number
+        self._last_number = number
         numbers = {message_id: known[message_id] for message_id in states}
         for message_id in list(islice(known, max(0, len(known) - _NUMBERS_KEPT))):
             del known[message_id]
         return numbers
+
+    def _highest_number(self) -> int:
+        return cast(int, self._db.execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()[0])
 
     def _settle_retry(self, receipt: Receipt, retried_at: str, numbers: dict[str, int]) -> None:
         position = receipt.record.position

@@ -26,7 +26,7 @@ from schemas.records import StatusRecord
 from sendtrace.processor_process import _GC_THRESHOLDS
 from tests.bench.postbacks import traffic
 
-BATCH_RECORDS: Final = 1_000
+BATCH_RECORDS: Final = 64  # as the drivers hand them over: see SLICE_BYTES in sendtrace/processor_loop.py
 _PER_MS: Final = 15
 _SEED: Final = 1
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from schemas.batch import Batch
 from sendtrace.data_paths import DataPaths
@@ -91,11 +92,12 @@ class Failing(SqliteTables):
 
     failures = 1
 
-    def commit(self, batch: Batch, position: int, partition: int = 0) -> None:
+    @override
+    def write_position(self, position: int, partition: int = 0) -> None:
         if self.failures:
             self.failures -= 1
             raise sqlite3.OperationalError("database or disk is full")
-        super().commit(batch, position, partition)
+        super().write_position(position, partition)
 
 
 def test_a_failed_write_is_tried_again_and_applies_once(paths: DataPaths) -> None:
@@ -109,3 +111,27 @@ def test_a_failed_write_is_tried_again_and_applies_once(paths: DataPaths) -> Non
 
     assert ask(paths, "SELECT applied, duplicates, dead FROM audit") == [(2, 1, 0)]
     assert ask(paths, "SELECT seq, version FROM messages") == [(1, 2), (2, 1)]
+
+
+class Refusing(SqliteTables):
+    """Tables that cannot hold one message, for a reason that is not the disk's."""
+
+    @override
+    def write(self, batch: Batch) -> None:
+        if any(state["dispatch_id"] == "d7" for state in batch.states.values()):
+            raise OverflowError("too large for a column")
+        super().write(batch)
+
+
+def test_a_record_the_tables_refuse_is_put_aside_alone(paths: DataPaths) -> None:
+    write_log(paths, [good(number) for number in range(400)])
+    loop, tables, _ = open_fragile(paths)
+    tables.__class__ = Refusing
+
+    handle_all(loop)
+
+    assert ask(paths, "SELECT reason, detail FROM dead_letters") == [
+        ("processing_error", "OverflowError while the body was processed")
+    ]
+    assert ask(paths, "SELECT count(*), max(seq) FROM messages") == [(399, 399)]
+    assert ask(paths, "SELECT applied, dead FROM audit") == [(399, 1)]
