@@ -54,10 +54,12 @@ def _insert(table: str, *columns: str) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - our names
 
 
+#: Who a message is never changes, and SQLite rewrites an index for every column that is named in SET.
+_IDENTITY: Final = frozenset({"message_id", "source", "provider", "dispatch_id", "external_send_id"})
 _UPSERT_STATE: Final = (
     _insert("messages", "seq", *STATE_COLUMNS)
     + " ON CONFLICT (seq) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in STATE_COLUMNS if name not in {"message_id", "source"})
+    + ", ".join(f"{name} = excluded.{name}" for name in STATE_COLUMNS if name not in _IDENTITY)
 )
 _INSERT_TRANSITION: Final = _insert("transition_log", "message_seq", "fact_id", *_TRANSITION)
 _INSERT_POSTBACK: Final = _insert(
