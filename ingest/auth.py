@@ -25,6 +25,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # what a URL carr
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _MOST_TOKENS: Final = 10
 _MOST_SECRETS: Final = 10
+_REMEMBERED: Final = 256  # credentials that passed
+_REMEMBERED_BYTES: Final = 1024  # longer ones are checked each time
 
 
 class Denial(StrEnum):
@@ -110,16 +112,19 @@ class _Locks:
 class Gatekeeper:
     """Lets a request pass by source name, token, basic credentials and address.
 
-    Raises `ValueError` when two sources share a name or a token.
+    Remembers, bounded, credentials that passed where nothing else is asked: real senders repeat
+    theirs. It never remembers what failed, nor a source with an address list, so a guess is always
+    checked in full. Raises `ValueError` when two sources share a name or a token.
     """
 
-    __slots__ = ("_locks", "_nobody")
+    __slots__ = ("_locks", "_nobody", "_passed")
 
     def __init__(self, sources: Sequence[Source]) -> None:
         _check_distinct(sources)
         slots = max((len(source.token_sha256) for source in sources), default=1)
         self._locks = {source.name.encode("ascii"): _Locks(source, slots) for source in sources}
         self._nobody = _Locks(None, slots)
+        self._passed: dict[tuple[bytes, bytes, bytes], Source] = {}
 
     def check(self, *, name: bytes, token: bytes, authorization: bytes, address: Address | None) -> Source | Denial:
         """The source the request may post for, or why not. No check is skipped because another failed."""
@@ -137,7 +142,17 @@ class Gatekeeper:
             return Denial.WRONG_TOKEN
         if locks.asks_basic and not basic_fits:
             return Denial.WRONG_CREDENTIALS
-        return locks.source if address_fits else Denial.FOREIGN_ADDRESS
+        if not address_fits:
+            return Denial.FOREIGN_ADDRESS
+        if not locks.networks and len(token) + len(authorization) <= _REMEMBERED_BYTES:
+            if len(self._passed) >= _REMEMBERED:
+                self._passed.clear()
+            self._passed[name, token, authorization] = locks.source
+        return locks.source
+
+    def passed(self, *, name: bytes, token: bytes, authorization: bytes) -> Source | None:
+        """The source these very credentials were found to fit before; `None` says nothing about them."""
+        return self._passed.get((name, token, authorization))
 
 
 def _check_distinct(sources: Sequence[Source]) -> None:

@@ -15,7 +15,7 @@ from ingest.answers import IN_FLIGHT_FULL, KEPT, NOT_FOUND, WRONG_METHOD, Answer
 from ingest.auth import Denial, Gatekeeper, Source
 from ingest.connections import Connections
 from ingest.counters import Counters, SourceCounts
-from ingest.head import Head
+from ingest.head import HEAD_END, Head, read_head
 from ingest.limits import Limits
 from ingest.signatures import Signed, holds
 from ingest.tickets import Admission, Ticket
@@ -93,17 +93,40 @@ class Gateway:
 
     def admit(self, head: Head, peer: Peer) -> Admission:
         """Judge a head by path, method and credentials. Raises `Refused`: 404 or 405."""
-        path = _path(head.target)
-        if not path.startswith(_PREFIX):
+        named = _named(head.target)
+        if named is None:
             raise self._denied(Denial.UNKNOWN_PATH)
         if head.method != b"POST":
             raise Refused(WRONG_METHOD)
-        name, _, token = path.removeprefix(_PREFIX).partition(b"/")
+        name, token = named
         address = client_address(peer, head.forwarded_for, self._proxies) if self._asks_address else None
         source = self._gatekeeper.check(name=name, token=token, authorization=head.authorization, address=address)
         if isinstance(source, Denial):
             raise self._denied(source)
         return self._admission(source, head)
+
+    def recognize(self, raw: bytes) -> Admission | None:
+        """Admit a head never met before of a sender who was: with an id in each head, that is all traffic.
+
+        Read and judged like any other head. Whatever is not plain, not in order or not surely let in
+        is `None` here and takes the long way, which knows the answer and counts it.
+        """
+        if not raw.endswith(HEAD_END):
+            return None
+        try:
+            head = read_head(raw, self.limits)
+        except Refused:
+            return None
+        named = _named(head.target)
+        plain = head.method == b"POST" and head.persistent and not (head.chunked or head.expectation)
+        if named is None or not plain or head.length > self.limits.body_bytes:
+            return None
+        source = self._gatekeeper.passed(name=named[0], token=named[1], authorization=head.authorization)
+        if source is None:
+            return None
+        admission = self._admission(source, head)
+        self.remember(raw, admission)
+        return admission
 
     def remember(self, raw: bytes, admission: Admission) -> None:
         """Know this head again by its bytes, so that a sender who repeats itself costs one look-up.
@@ -161,22 +184,27 @@ class Gateway:
         return Refused(NOT_FOUND)
 
     def _admission(self, source: Source, head: Head) -> Admission:
-        return Admission(
-            source=source,
-            counts=self.counters.sources[source.name],
-            length=head.length,
-            chunked=head.chunked,
-            persistent=head.persistent,
-            expectation=head.expectation,
-            content_type=head.content_type,
-            content_encoding=head.content_encoding,
-            signed=Signed(head.signed_id, head.signed_time, head.signatures) if source.hmac_secrets else None,
+        return Admission(  # by position, as in `ingest/head.py`
+            source,
+            self.counters.sources[source.name],
+            head.length,
+            head.chunked,
+            head.persistent,
+            head.expectation,
+            head.content_type,
+            head.content_encoding,
+            Signed(head.signed_id, head.signed_time, head.signatures) if source.hmac_secrets else None,
         )
 
 
-def _path(target: bytes) -> bytes:
-    """The path of a request target, in origin or absolute form (RFC 9112 §3.2), without query; nothing is unescaped."""
+def _named(target: bytes) -> tuple[bytes, bytes] | None:
+    """The source's name and the token in a request target, in origin or absolute form (RFC 9112 §3.2), without
+    query; nothing is unescaped. `None` where the path is not one of ours."""
     if not target.startswith(b"/"):
         _, scheme, rest = target.partition(b"://")
         target = b"/" + rest.partition(b"/")[2] if scheme else target
-    return target.partition(b"?")[0]
+    path = target.partition(b"?")[0]
+    if not path.startswith(_PREFIX):
+        return None
+    name, _, token = path.removeprefix(_PREFIX).partition(b"/")
+    return name, token

@@ -51,17 +51,28 @@ class _Parsed:
 
     def __init__(self) -> None:
         self.target = b""
-        self.fields: list[tuple[bytes, bytes]] = []
+        self.fields: dict[bytes, bytes] = {}
         self.whole = False
 
     def on_url(self, url: bytes) -> None:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name.lower(), value))
+        name = name.lower()
+        fields = self.fields
+        fields[name] = fields[name] + b", " + value if name in fields else value
 
     def on_headers_complete(self) -> None:
         self.whole = True
+
+
+def read_head(raw: bytes, limits: Limits) -> Head:
+    """A head that came in one piece, from its first letter to its empty line. Raises `Refused` like `HeadReader`."""
+    _check_size(raw, len(raw) - len(HEAD_END), limits)
+    parsed = _Parsed()
+    llhttp = httptools.HttpRequestParser(parsed)
+    _parse(llhttp, parsed, raw, whole=True)
+    return _judged(raw, llhttp.get_method(), parsed, limits)
 
 
 class HeadReader:
@@ -91,8 +102,10 @@ class HeadReader:
         end = self.raw.find(HEAD_END, max(0, known - 3))
         if end >= 0:
             del self.raw[end + 4 :]
-        self._check_size(end)
-        self._parse(bytes(self.raw[known:]), whole=end >= 0)
+        _check_size(self.raw, end, self._limits)
+        _parse(self._llhttp, self._parsed, bytes(self.raw[known:]), whole=end >= 0)
+        if end >= 0:
+            self.head = _judged(self.raw, self._llhttp.get_method(), self._parsed, self._limits)
         return pos + len(self.raw) - known
 
     def _skip_empty_line(self, data: bytes, pos: int) -> int:
@@ -111,73 +124,82 @@ class HeadReader:
     def _most_bytes(self) -> int:
         return self._limits.request_line_bytes + self._limits.headers_bytes + 4
 
-    def _check_size(self, end: int) -> None:
-        """431 as soon as the line or the fields are past their limit, however far the head has come."""
-        line = self.raw.find(_CRLF)
-        if line < 0:
-            line = len(self.raw) - self.raw.endswith(b"\r")
-        fields = (end if end >= 0 else len(self.raw) - 3) - line
-        if line > self._limits.request_line_bytes or fields > self._limits.headers_bytes:
-            raise Refused(HEAD_TOO_LARGE)
 
-    def _parse(self, piece: bytes, *, whole: bool) -> None:
-        try:
-            self._llhttp.feed_data(piece)
-        except httptools.HttpParserUpgrade:
-            pass  # the head is read; we never change protocol, and the body is ours to read
-        except httptools.HttpParserError:
-            raise Refused(BAD_FRAMING) from None
-        if self._parsed.whole is not whole:  # llhttp sees another end than we do: someone else may too
+def _check_size(raw: bytes | bytearray, end: int, limits: Limits) -> None:
+    """431 as soon as the line or the fields are past their limit, however far the head has come; -1 has no end yet."""
+    line = raw.find(_CRLF)
+    if line < 0:
+        line = len(raw) - raw.endswith(b"\r")
+    fields = (end if end >= 0 else len(raw) - 3) - line
+    if line > limits.request_line_bytes or fields > limits.headers_bytes:
+        raise Refused(HEAD_TOO_LARGE)
+
+
+def _parse(llhttp: httptools.HttpRequestParser, parsed: _Parsed, piece: bytes, *, whole: bool) -> None:
+    try:
+        llhttp.feed_data(piece)
+    except httptools.HttpParserUpgrade:
+        pass  # the head is read; we never change protocol, and the body is ours to read
+    except httptools.HttpParserError:
+        raise Refused(BAD_FRAMING) from None
+    if parsed.whole is not whole:  # llhttp sees another end than we do: someone else may too
+        raise Refused(BAD_FRAMING)
+
+
+def _judged(raw: bytes | bytearray, method: bytes, parsed: _Parsed, limits: Limits) -> Head:
+    if raw.count(_CRLF) - 2 > limits.header_fields:  # llhttp takes no field that goes on in a second line
+        raise Refused(HEAD_TOO_LARGE)
+    # llhttp also reads 0.9, 2.0 and RTSP, and passes over any CR and LF in front.
+    line = raw[: raw.find(_CRLF)]
+    if not (line.endswith((b" HTTP/1.1", b" HTTP/1.0")) and line[:1].isalpha()):
+        raise Refused(BAD_FRAMING)
+    is_1_0 = line.endswith(b"0")
+    field = parsed.fields.get
+    length, chunked = _framing(field(b"content-length"), field(b"transfer-encoding"), is_1_0=is_1_0)
+    connection = field(b"connection")
+    closes = is_1_0 or (connection is not None and b"close" in _tokens(connection))  # 1.0 may always be closed
+    return Head(  # by position, in the order of `Head`: by name costs twice as much
+        method,
+        parsed.target,
+        not closes,
+        length,
+        chunked,
+        b"" if is_1_0 else field(b"expect", b"").lower(),  # RFC 9110 §10.1.1
+        _text(field(b"content-type", b"")),
+        _text(field(b"content-encoding", b"")),
+        field(b"authorization", b""),
+        field(b"x-forwarded-for", b""),
+        field(b"webhook-id", b""),
+        field(b"webhook-timestamp", b""),
+        field(b"webhook-signature", b""),
+    )
+
+
+def _framing(length: bytes | None, coding: bytes | None, *, is_1_0: bool) -> tuple[int, bool]:
+    """Length and whether chunked. llhttp refuses most of this too; a body's end must not hang on one check.
+
+    A field that was sent twice is refused for the `, ` between its values.
+    """
+    if coding is not None:
+        if length is not None or is_1_0 or coding.strip().lower() != b"chunked":
             raise Refused(BAD_FRAMING)
-        if whole:
-            self.head = self._judged()
-
-    def _judged(self) -> Head:
-        if len(self._parsed.fields) > self._limits.header_fields:
-            raise Refused(HEAD_TOO_LARGE)
-        line = self.raw[: self.raw.find(_CRLF)]
-        # llhttp also reads 0.9, 2.0 and RTSP, and passes over any CR and LF in front.
-        if not (line.endswith((b" HTTP/1.1", b" HTTP/1.0")) and line[:1].isalpha()):
-            raise Refused(BAD_FRAMING)
-        is_1_0 = line.endswith(b"0")
-        length, chunked = self._framing(is_1_0=is_1_0)
-        return Head(
-            method=self._llhttp.get_method(),
-            target=self._parsed.target,
-            persistent=not is_1_0 and b"close" not in _tokens(self._field(b"connection")),  # 1.0 may always be closed
-            length=length,
-            chunked=chunked,
-            expectation=b"" if is_1_0 else self._field(b"expect").lower(),  # RFC 9110 §10.1.1
-            content_type=_text(self._field(b"content-type")),
-            content_encoding=_text(self._field(b"content-encoding")),
-            authorization=self._field(b"authorization"),
-            forwarded_for=self._field(b"x-forwarded-for"),
-            signed_id=self._field(b"webhook-id"),
-            signed_time=self._field(b"webhook-timestamp"),
-            signatures=self._field(b"webhook-signature"),
-        )
-
-    def _framing(self, *, is_1_0: bool) -> tuple[int, bool]:
-        """Length and whether chunked. llhttp refuses most of this too; a body's end must not hang on one check."""
-        lengths = [value for name, value in self._parsed.fields if name == b"content-length"]
-        codings = [value for name, value in self._parsed.fields if name == b"transfer-encoding"]
-        if codings:
-            if lengths or is_1_0 or len(codings) > 1 or codings[0].strip().lower() != b"chunked":
-                raise Refused(BAD_FRAMING)
-            return 0, True
-        if not lengths:
-            return 0, False
-        digits = lengths[0].strip()
-        if len(lengths) > 1 or not digits.isdigit() or len(digits) > _LENGTH_DIGITS:
-            raise Refused(BAD_FRAMING)
-        return int(digits), False
-
-    def _field(self, wanted: bytes) -> bytes:
-        return b", ".join([value for name, value in self._parsed.fields if name == wanted])
+        return 0, True
+    if length is None:
+        return 0, False
+    digits = length.strip()
+    if not digits.isdigit() or len(digits) > _LENGTH_DIGITS:
+        raise Refused(BAD_FRAMING)
+    return int(digits), False
 
 
 def _text(value: bytes) -> str:
-    return _CONTROLS.sub("", value.decode("latin-1"))[:_TEXT_CHARACTERS].strip()
+    """Nearly all are printable and short, and are then taken as they are: the rest is made so."""
+    text = value.decode("latin-1")
+    return text.strip() if text.isprintable() and len(text) <= _TEXT_CHARACTERS else _bounded(text)
+
+
+def _bounded(text: str) -> str:
+    return _CONTROLS.sub("", text)[:_TEXT_CHARACTERS].strip()
 
 
 def _tokens(value: bytes) -> list[bytes]:

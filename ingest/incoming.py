@@ -10,7 +10,7 @@ from ingest.addresses import Peer
 from ingest.answers import BODY_TOO_LARGE, UNKNOWN_EXPECTATION, Refused
 from ingest.chunked import ChunkedBody
 from ingest.gateway import Gateway
-from ingest.head import HEAD_END, Head, HeadReader
+from ingest.head import HEAD_END, Head, HeadReader, read_head
 from ingest.tickets import Admission
 
 
@@ -62,9 +62,13 @@ class Incoming:
     def _feed_head(self, data: bytes, pos: int) -> int:
         if self._head is None:
             end = data.find(HEAD_END, pos) + len(HEAD_END)
-            self.admission = self._gateway.known_heads.get(data[pos:end])
+            raw = data[pos:end]
+            self.admission = self._gateway.known_heads.get(raw)
             if self.admission is not None:
                 self._prepare_body(self.admission, len(data) - end)
+                return end
+            if raw[:1].isalpha() and raw.endswith(HEAD_END):
+                self._admit(read_head(raw, self._gateway.limits), raw, len(data) - end)
                 return end
             self._head = HeadReader(self._gateway.limits)
         pos = self._head.feed(data, pos)

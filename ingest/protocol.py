@@ -1,7 +1,7 @@
 """One HTTP connection of the gateway, for uvicorn's `http=` setting or `loop.create_server`.
 
-The ordinary request, a known head and its whole body in one piece, takes the straight path in
-`data_received`; everything else goes through `Incoming`, with the same result.
+The ordinary request, a plain head of a known sender and its whole body in one piece, takes the straight
+path in `data_received`; everything else goes through `Incoming`, with the same result.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class GatewayProtocol(Connection):
         """Bytes came in, cut anywhere."""
         if self._ready:
             body_at = data.find(HEAD_END) + _HEAD_END_BYTES
-            known = self._known_heads.get(data[:body_at])
+            head = data[:body_at]
+            known = self._known_heads.get(head) or self._gateway.recognize(head)
             if known is not None and len(data) == body_at + known.length:
                 self._complete(known, data[body_at:])
                 return

@@ -158,3 +158,47 @@ def test_sources_may_not_share_a_name_or_a_token() -> None:
         Gatekeeper([source(), source("braze", NEW)])
     with pytest.raises(ValueError, match="source 'nrs': token_sha256: shares a token with source 'braze'"):
         Gatekeeper([source(), source("nrs", OLD)])
+
+
+def remembered(*sources: Source, name: bytes = b"braze", token: str = OLD, authorization: bytes = b"") -> Source | None:
+    """What is remembered after one request with just these credentials."""
+    keeper = Gatekeeper(sources)
+    keeper.check(name=name, token=token.encode(), authorization=authorization, address=HOME)
+    return keeper.passed(name=name, token=token.encode(), authorization=authorization)
+
+
+def test_credentials_that_passed_are_remembered() -> None:
+    braze = source()
+
+    assert remembered(braze) is braze
+
+
+def test_what_was_not_let_in_is_not_remembered() -> None:
+    assert remembered(source(), token=NEW) is None
+    assert remembered(source(), name=b"other") is None
+    assert remembered(source(basic_user="u", basic_password="p"), authorization=basic("u", "wrong")) is None
+
+
+def test_a_source_with_an_address_list_is_checked_each_time() -> None:
+    assert remembered(source(allow_addresses=("192.0.2.0/24",))) is None
+
+
+def test_what_is_remembered_fits_these_credentials_only() -> None:
+    keeper = Gatekeeper([source(basic_user="u", basic_password="p"), source("other", NEW)])
+    right = {"name": b"braze", "token": OLD.encode(), "authorization": basic("u", "p")}
+    keeper.check(**right, address=HOME)
+
+    assert keeper.passed(**right) is not None
+    for part, wrong in (("name", b"other"), ("token", NEW.encode()), ("authorization", b"")):
+        assert keeper.passed(**{**right, part: wrong}) is None
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    keeper = Gatekeeper([source()])
+    tries = [b"x%d" % number for number in range(1000)]
+    for authorization in (*tries, b"x" * 2000):
+        keeper.check(name=b"braze", token=OLD.encode(), authorization=authorization, address=HOME)
+    known = [one for one in tries if keeper.passed(name=b"braze", token=OLD.encode(), authorization=one)]
+
+    assert 0 < len(known) <= 256
+    assert keeper.passed(name=b"braze", token=OLD.encode(), authorization=b"x" * 2000) is None

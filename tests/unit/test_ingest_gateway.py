@@ -54,8 +54,12 @@ def gateway(source: Source = BRAZE, *, log: Log | None = None, **limits: int) ->
     return Gateway(sources=[source], log=log or Log(), limits=bounds, clock=Clock(), trusted_proxies=["10.0.0.0/8"])
 
 
+def wire(path: str, *fields: str, method: str = "POST") -> bytes:
+    return "\r\n".join((f"{method} {path} HTTP/1.1", "Content-Type: a/b", *fields, "", "")).encode()
+
+
 def head(path: str = f"/in/braze/{TOKEN}", *fields: str, method: str = "POST") -> tuple[Head, bytes]:
-    raw = "\r\n".join((f"{method} {path} HTTP/1.1", "Content-Type: a/b", *fields, "", "")).encode()
+    raw = wire(path, *fields, method=method)
     reader = HeadReader(Limits())
     reader.feed(raw, 0)
     assert reader.head is not None
@@ -118,6 +122,68 @@ def test_another_method_is_refused_before_anyone_is_looked_up() -> None:
 
     assert refused.value.answer is WRONG_METHOD
     assert sum(one.counters.denied.values()) == 0
+
+
+def recognized(one: Gateway, *fields: str, token: str = TOKEN, method: str = "POST") -> object:
+    """What becomes of a head never met before, of a sender who was let in."""
+    one.admit(head()[0], PEER)
+    return one.recognize(wire(f"/in/braze/{token}", "X-Request-Id: 1", *fields, method=method))
+
+
+def test_a_new_head_of_a_known_sender_is_recognized_as_it_would_be_admitted() -> None:
+    one = gateway()
+    found, _ = head(f"/in/braze/{TOKEN}", "X-Request-Id: 1", "Content-Length: 4")
+
+    assert recognized(one, "Content-Length: 4") == one.admit(found, PEER)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("Content-Length: 4", "Transfer-Encoding: chunked"),
+        ("Transfer-Encoding: chunked",),
+        ("Expect: 100-continue", "Content-Length: 4"),
+        ("Connection: close",),
+        ("Authorization: Basic eDp5",),
+        ("Content-Length: 600000",),
+        ("X: " + "x" * 20_000,),
+        ("X : y",),
+    ],
+)
+def test_what_is_not_plain_and_in_order_is_not_recognized(fields: tuple[str, ...]) -> None:
+    assert recognized(gateway(), *fields) is None
+
+
+def test_another_token_or_method_is_not_recognized_and_not_counted() -> None:
+    one = gateway()
+
+    assert recognized(one, token="wrong") is None
+    assert recognized(one, method="GET") is None
+    assert sum(one.counters.denied.values()) == 0
+
+
+def test_nobody_is_recognized_before_being_let_in() -> None:
+    assert gateway().recognize(head()[1]) is None
+
+
+@pytest.mark.parametrize("cut", [0, 3, 40, 1_000])
+def test_half_a_head_is_not_recognized(cut: int) -> None:
+    one = gateway()
+    found, raw = head()
+    one.admit(found, PEER)
+
+    assert (one.recognize(raw[:cut]) is None) is (cut < len(raw))
+
+
+def test_a_signed_source_is_recognized_with_its_signature_still_to_check() -> None:
+    one = gateway(replace(BRAZE, hmac_secrets=("a secret of its own",)))
+    one.admit(head()[0], PEER)
+
+    admission = one.recognize(head(f"/in/braze/{TOKEN}", "Webhook-Id: 7")[1])
+
+    assert admission is not None
+    assert admission.signed is not None
+    assert admission.signed.message_id == b"7"
 
 
 def test_a_plain_head_is_known_again_by_its_bytes() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.answers import BAD_FRAMING, HEAD_TOO_LARGE, Answer, Refused
-from ingest.head import Head, HeadReader
+from ingest.head import HEAD_END, Head, HeadReader, read_head
 from ingest.limits import Limits
 
 LIMITS = replace(Limits(), request_line_bytes=60, headers_bytes=400, header_fields=10)
@@ -263,3 +263,29 @@ def test_any_bytes_are_a_head_or_refused(wire: bytes, cut: int) -> None:
         read(wire, min(cut, len(wire)))
     except EOFError:
         return  # it waits for more
+
+
+PIECES = st.sampled_from([
+    *(line + b"\r\n" for line in (b"POST /a HTTP/1.1", b"GET /b HTTP/1.0", *BAD_LINES)),
+    *(fields + b"\r\n" for fields in (b"A: b", b"Content-Length: 5", b"Expect: 100-continue", *BAD_FIELDS)),
+    headers_of(200),
+    b"\n",
+    b"\r\n",
+])  # fmt: skip
+
+
+@given(st.lists(PIECES, min_size=1, max_size=12).map(b"".join))
+def test_a_head_known_to_be_whole_is_judged_like_any_other(start: bytes) -> None:
+    wire = start[: start.find(HEAD_END)] + HEAD_END if HEAD_END in start else start + b"\r\n"
+    try:
+        at_once: Head | Answer = read_head(wire, LIMITS)
+    except Refused as refused:
+        at_once = refused.answer
+    try:
+        found = read(wire)
+    except EOFError:  # nothing but the empty line that may stand before a request
+        found = BAD_FRAMING
+    by_reader = found if isinstance(found, Answer) else found[0]
+
+    # The one empty line before a head is no part of it: whoever calls `read_head` has to look.
+    assert at_once == by_reader or (wire.startswith(b"\r\n") and isinstance(at_once, Answer))
