@@ -32,10 +32,15 @@ _BUSY_TIMEOUT_S: Final = 30.0
 _CACHE_KIB: Final = 65_536
 _WAL_PAGES_PER_CHECKPOINT: Final = 16_000
 _NUMBERS_KEPT: Final = 100_000
+_NEW: Final = 0  # in place of the number of a message that has no row yet
 
-_PLAIN: Final = tuple(name for name in StatusRecord.__annotations__ if name not in {"facts", "repeated_until"})
-STATE_COLUMNS: Final = (*_PLAIN, "facts", "repeated_until")
-_plain_values = itemgetter(*_PLAIN)
+#: Who a message is: written once.
+_IDENTITY: Final = ("message_id", "source", "provider", "dispatch_id", "external_send_id")
+_AS_JSON: Final = ("facts", "repeated_until")
+_CHANGING: Final = tuple(name for name in StatusRecord.__annotations__ if name not in {*_IDENTITY, *_AS_JSON})
+STATE_COLUMNS: Final = (*_IDENTITY, *_CHANGING, *_AS_JSON)
+_identity_values = itemgetter(*_IDENTITY)
+_changing_values = itemgetter(*_CHANGING)
 #: In the order of the view `facts`, whose column `bounce_class` is the record's `class`.
 _FACT: Final = (
     *("fact_id", "status", "provider_status", "provider_time", "received_at", "reason", "class", "effect"),
@@ -54,12 +59,10 @@ def _insert(table: str, *columns: str) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - our names
 
 
-#: Who a message is never changes, and SQLite rewrites an index for every column that is named in SET.
-_IDENTITY: Final = frozenset({"message_id", "source", "provider", "dispatch_id", "external_send_id"})
-_UPSERT_STATE: Final = (
-    _insert("messages", "seq", *STATE_COLUMNS)
-    + " ON CONFLICT (seq) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in STATE_COLUMNS if name not in _IDENTITY)
+_INSERT_STATE: Final = _insert("messages", *STATE_COLUMNS, "seq")
+#: Not an upsert: that looks into every unique index first. And an index whose columns are not named is left alone.
+_UPDATE_STATE: Final = (
+    f"UPDATE messages SET {', '.join(f'{name} = ?' for name in (*_CHANGING, *_AS_JSON))} WHERE seq = ?"  # noqa: S608 - our names
 )
 _INSERT_TRANSITION: Final = _insert("transition_log", "message_seq", "fact_id", *_TRANSITION)
 _INSERT_POSTBACK: Final = _insert(
@@ -120,6 +123,9 @@ class SqliteTables:
                 state = state_of(row)
                 found[state["message_id"]] = state
                 self._numbers[state["message_id"]] = number
+        for message_id in wanted:
+            if message_id not in found:
+                self._numbers[message_id] = _NEW
         return found
 
     def forget(self) -> None:
@@ -199,30 +205,37 @@ class SqliteTables:
 
     def _write_outputs(self, batch: Batch) -> dict[str, int]:
         """States, transitions and identifiers; returns the number of every message of the batch."""
-        numbers = self._number(batch.states)
-        self._db.executemany(_UPSERT_STATE, [_state_row(numbers[key], state) for key, state in batch.states.items()])
+        last = self._last_number if self._last_number is not None else self._highest_number()
+        numbers = self._number(batch.states, last)
+        known = [(numbers[key], state) for key, state in batch.states.items() if numbers[key] <= last]
+        new = [(numbers[key], state) for key, state in batch.states.items() if numbers[key] > last]
+        self._db.executemany(_UPDATE_STATE, [(*_state_values(state), number) for number, state in known])
+        self._db.executemany(
+            _INSERT_STATE, [(*_identity_values(state), *_state_values(state), number) for number, state in new]
+        )
         self._db.executemany(_INSERT_TRANSITION, [_transition_row(t, numbers) for t in batch.transitions])
         if batch.identifiers:
             named = [(identifier, numbers[message_id]) for identifier, message_id in batch.identifiers]
             self._db.executemany("INSERT OR IGNORE INTO identifiers VALUES (?, ?)", named)
         return numbers
 
-    def _number(self, states: dict[str, StatusRecord]) -> dict[str, int]:
-        """Each message's `seq`: known, or read, or the next, in order of first mention."""
+    def _number(self, states: dict[str, StatusRecord], last: int) -> dict[str, int]:
+        """Each message's `seq`: known, or read, or the next after `last`, in order of first mention."""
         known = self._numbers
-        missing = [message_id for message_id, state in states.items() if message_id not in known]
-        for start in range(0, len(missing), _IDS_PER_QUERY):
-            chunk = missing[start : start + _IDS_PER_QUERY]
+        unread = [message_id for message_id in states if message_id not in known]
+        for start in range(0, len(unread), _IDS_PER_QUERY):
+            chunk = unread[start : start + _IDS_PER_QUERY]
             marks = ", ".join("?" * len(chunk))
             query = f"SELECT message_id, seq FROM messages WHERE message_id IN ({marks})"  # noqa: S608 - only marks
             known.update(self._db.execute(query, chunk).fetchall())
-        number = self._highest_number() if self._last_number is None else self._last_number
-        for message_id in missing:
-            if message_id not in known:
-                number += 1
-                known[message_id] = number
-        self._last_number = number
-        numbers = {message_id: known[message_id] for message_id in states}
+        numbers = {}
+        for message_id in states:
+            number = known.get(message_id, _NEW)
+            if number == _NEW:
+                last += 1
+                number = known[message_id] = last
+            numbers[message_id] = number
+        self._last_number = last
         for message_id in list(islice(known, max(0, len(known) - _NUMBERS_KEPT))):
             del known[message_id]
         return numbers
@@ -264,10 +277,11 @@ def _json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def _state_row(number: int, state: StatusRecord) -> tuple[object, ...]:
+def _state_values(state: StatusRecord) -> tuple[object, ...]:
+    """In the order of `_CHANGING` and `_AS_JSON`."""
     facts = _json([_fact_values(fact) for fact in state["facts"]])
     repeated_until = _json(state["repeated_until"]) if state["repeated_until"] else "{}"
-    return (number, *_plain_values(state), facts, repeated_until)
+    return (*_changing_values(state), facts, repeated_until)
 
 
 def _transition_row(transition: Transition, numbers: dict[str, int]) -> tuple[object, ...]:
