@@ -175,9 +175,7 @@ class Message:
         """The record to write: facts in time order, each with its effect, and the counts."""
         record = self.record
         if self._fresh:
-            facts = list(self._facts.values())
-            if len(facts) > 1:
-                facts.sort(key=_time_order)
+            facts = sorted(self._facts.values(), key=_time_order) if len(self._facts) > 1 else [*self._facts.values()]
             effects = _effects(self._said, record["status"])
             current = self._best[3]
             for fact in facts:

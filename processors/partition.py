@@ -8,7 +8,6 @@ fold fails it calls `forget`, so that nothing is folded against its own unwritte
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from itertools import islice
 from typing import Final, cast
 
@@ -28,6 +27,9 @@ STAGE_NORMALIZE: Final = "normalize"
 STAGE_PROCESS: Final = "process"
 DEFAULT_CACHED_MESSAGES: Final = 20_000
 
+#: What `Receipt(...)` does, without its Python-level `__new__`.
+_receipt: Final = tuple.__new__
+
 
 class PartitionProcessor:
     """Folds batches of one partition, in order. Not thread-safe.
@@ -44,8 +46,6 @@ class PartitionProcessor:
         self._cached_messages = cached_messages
         self._cache: dict[str, Message] = {}
         self._iso = IsoClock()
-        # Most postbacks are of a message spoken of just before, and a look-up costs a quarter of a hash.
-        self._message_id = lru_cache(maxsize=cached_messages)(message_id)
 
     def handle(self, records: Sequence[LogRecord]) -> Batch:
         """Fold `records`. Raises whatever a fault of ours raises; then call `forget`.
@@ -72,11 +72,10 @@ class PartitionProcessor:
 
     def _identify(self, records: Sequence[LogRecord], events: Sequence[Event | Rejected]) -> list[str | None]:
         """Each one's message id; `None` for what was refused."""
-        name = self._message_id
         return [
             None
             if isinstance(event, Rejected)
-            else name(record.postback.source, event.dispatch_id, event.external_send_id, event.scope)
+            else message_id(record.postback.source, event.dispatch_id, event.external_send_id, event.scope)
             for record, event in zip(records, events, strict=True)
         ]
 
@@ -141,7 +140,7 @@ class _Fold:
             self.transitions.append(transition)
             for name in event.identifiers:
                 self.identifiers.append((name, identity))
-        self.receipts.append(Receipt(record, received_at, identity, effect, event.flags))
+        self.receipts.append(_receipt(Receipt, (record, received_at, identity, effect, event.flags)))
         return message
 
     def reject(self, record: LogRecord, rejected: Rejected, *, stage: str = STAGE_NORMALIZE) -> None:

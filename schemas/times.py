@@ -24,16 +24,19 @@ def hour_of(iso: str) -> str:
 class IsoClock:
     """`iso_ms` for a stream of nearly equal times: the part up to the second is made once a second."""
 
-    __slots__ = ("_prefix", "_second")
+    __slots__ = ("_at_ms", "_prefix", "_second", "_text")
 
     def __init__(self) -> None:
-        self._second = -1
-        self._prefix = ""
+        self._at_ms = self._second = -1
+        self._prefix = self._text = ""
 
     def __call__(self, at_ms: int) -> str:
         """`at_ms` may stand still, grow or go back."""
+        if at_ms == self._at_ms:
+            return self._text
         second, millis = divmod(at_ms, 1000)
         if second != self._second:
             self._second = second
             self._prefix = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}."
-        return f"{self._prefix}{millis:03d}Z"
+        self._at_ms, self._text = at_ms, f"{self._prefix}{millis:03d}Z"
+        return self._text
