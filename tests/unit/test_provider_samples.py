@@ -22,7 +22,8 @@ IDS: Final = [f"{name}: {sample['name']}" for name, sample in SAMPLES]
 normalize = Normalizer(Classifier.load(None))
 
 
-def _postback(provider: str, sample: dict[str, object]) -> Postback:
+def postback_of(provider: str, sample: dict[str, object]) -> Postback:
+    """The request a sample stands for."""
     text = sample.get("body")
     body = text.encode() if isinstance(text, str) else base64.b64decode(str(sample["body_base64"]))
     content_type, encoding = str(sample["content_type"]), str(sample.get("content_encoding", ""))
@@ -38,7 +39,7 @@ def _told(event: Event) -> dict[str, object]:
 
 @pytest.mark.parametrize(("provider", "sample"), SAMPLES, ids=IDS)
 def test_a_sample_means_what_it_says(provider: str, sample: dict[str, object]) -> None:
-    found = normalize(_postback(provider, sample))
+    found = normalize(postback_of(provider, sample))
 
     if isinstance(found, Rejected):
         assert sample.get("rejected") == {"reason": found.reason.value}, found.detail

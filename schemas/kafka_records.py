@@ -1,0 +1,68 @@
+"""A postback as a record of the raw topic, and back (design §3). Pure: bytes and texts, no client.
+
+The value is the exact body, the headers say everything else. A reader takes headers it does not
+know for granted, so that a newer gateway may add some; one that lacks what it needs is not ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from schemas.codec import RecordError
+from schemas.postback import Postback
+
+#: As aiokafka and every other client has them: (name, value) in order.
+Headers = Sequence[tuple[str, bytes]]
+
+#: CloudEvents 1.0, Kafka binding, binary mode: `ce_id` is the receipt id, `ce_type` the kind with this before it.
+TYPE_PREFIX: Final = "sendtrace."
+_SPEC_VERSION: Final = b"1.0"
+_KINDS_REMEMBERED: Final = 1_024
+
+
+def headers_of(postback: Postback) -> list[tuple[str, bytes]]:
+    """Everything of a postback that is not its body."""
+    return [
+        ("ce_id", postback.receipt_id.encode()),
+        ("received_ms", b"%d" % postback.received_ms),
+        *_common(postback.source, postback.provider, postback.kind, postback.content_type, postback.content_encoding),
+    ]
+
+
+def postback_of(headers: Headers, value: bytes | None) -> Postback:
+    """The inverse of `headers_of`. Raises `RecordError` with what is missing or wrong."""
+    named = dict(headers)
+    try:
+        return Postback(
+            source=named["ce_source"].decode(),
+            provider=named["provider"].decode(),
+            kind=named["ce_type"].decode().removeprefix(TYPE_PREFIX),
+            receipt_id=named["ce_id"].decode(),
+            received_ms=int(named["received_ms"]),
+            content_type=named["content-type"].decode(),
+            content_encoding=named.get("content-encoding", b"").decode(),
+            body=value or b"",
+        )
+    except KeyError as error:
+        raise RecordError(f"raw record: the header {error.args[0]} is missing") from error
+    except ValueError as error:
+        raise RecordError(f"raw record: a header is not what it should be: {error}") from error
+
+
+@lru_cache(maxsize=_KINDS_REMEMBERED)
+def _common(
+    source: str, provider: str, kind: str, content_type: str, content_encoding: str
+) -> tuple[tuple[str, bytes], ...]:
+    """What a sender's postbacks share; made once."""
+    shared = [
+        ("ce_specversion", _SPEC_VERSION),
+        ("ce_type", f"{TYPE_PREFIX}{kind}".encode()),
+        ("ce_source", source.encode()),
+        ("provider", provider.encode()),
+        ("content-type", content_type.encode()),
+    ]
+    if content_encoding:
+        shared.append(("content-encoding", content_encoding.encode()))
+    return tuple(shared)
