@@ -12,6 +12,7 @@ from pathlib import Path
 from ingest.file_log import FileLog, LogLimits
 from ingest.file_log_reader import FileLogReader
 from ingest.segment_files import Disk
+from schemas.ports import PostbackLog
 from schemas.postback import LogRecord, Postback
 from schemas.receipts import ReceiptIds
 
@@ -93,7 +94,7 @@ def postbacks(count: int, *, size_bytes: int = 20, source: str = "braze", at_ms:
     ]
 
 
-def send(log: FileLog, sent: list[Postback], diary: list[str] | None = None) -> list[Sender]:
+def send(log: PostbackLog, sent: list[Postback], diary: list[str] | None = None) -> list[Sender]:
     senders = [Sender(diary) for _ in sent]
     for postback, sender in zip(sent, senders, strict=True):
         log.append(postback, sender)
