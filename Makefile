@@ -1,12 +1,15 @@
 # Everything a person or CI does here. Needs python3 (3.11 or newer), git and make; the rest lands in .venv.
+# Kafka, and the tests that use it, need java (17 or newer) and mvn besides, or Docker, or a broker in SENDTRACE_KAFKA.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench fmt lock clean
+.PHONY: help setup demo test check bench kafka kafka-stop fmt lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 READY := .venv/sendtrace-ready
+BROKERS := 1
+KAFKA_DATA := .kafka/data
 SOURCES := schemas ingest processors sinks sendtrace tests
 # python3 first: on a machine with several it is the one the person chose.
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
@@ -15,7 +18,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 say = @printf '\n== %s\n'
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY)  ## make .venv with the exact packages of requirements.lock
 	@echo 'setup: .venv is ready'
@@ -38,6 +41,12 @@ check: setup  ## lint, format and types, no tests
 bench: setup  ## measure, beside a peer in the same run; prints JSON
 	@exec $(BIN)/python tests/bench/run.py
 
+kafka: $(READY)  ## start a Kafka broker here, from its jars; prints its address; BROKERS=3, KAFKA_PORT=9092
+	@exec $(BIN)/python -m tests.kafka.make_kafka start --data $(KAFKA_DATA) --brokers $(BROKERS) $(if $(KAFKA_PORT),--port $(KAFKA_PORT))
+
+kafka-stop: $(READY)  ## stop it; its data stay in .kafka/data
+	@exec $(BIN)/python -m tests.kafka.make_kafka stop --data $(KAFKA_DATA)
+
 fmt: setup  ## format, and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -48,7 +57,7 @@ lock: setup  ## make requirements.lock anew from pyproject.toml
 	@echo 'requirements.lock is made; `make setup` installs it'
 
 clean:  ## remove .venv and everything that tools left; data and settings stay
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist .kafka/jars-*
 	@find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 	@echo 'clean: sendtrace.toml and the data directories were not touched'
 

@@ -17,6 +17,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytest_plugins = ("tests.kafka.kafka_rig",)
+
 # No deadline: two shared cores make single examples slow by accident.
 settings.register_profile("default", max_examples=60, deadline=None)
 # CI tries the same examples every time, so a red run means a changed program.
