@@ -29,6 +29,8 @@ _LONGEST_PAUSE_S: Final = 5.0
 #: What a waiting record takes beside its body, about: the bound need not be exact.
 _OVERHEAD_BYTES: Final = 512
 
+_TROUBLE: Final = (KafkaError, OSError, TimeoutError)
+
 _log = logging.getLogger(__name__)
 
 
@@ -140,7 +142,7 @@ class KafkaLog:
         while self._tasks:
             await asyncio.wait(self._tasks)
         if self._lanes:
-            await self._lanes[0].producer.stop()
+            await _end(self._lanes[0].producer)
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -159,13 +161,14 @@ class KafkaLog:
                 request_timeout_ms=round(self._limits.request_timeout_s * 1000),
             )
             try:
-                await producer.start()
-                partitions = await producer.partitions_for(self._topic)
-            except (KafkaError, OSError) as error:
+                async with asyncio.timeout(self._limits.request_timeout_s):
+                    await producer.start()
+                    partitions = await producer.partitions_for(self._topic)
+            except _TROUBLE as error:
                 _log.warning("kafka: %s; trying again in %g s", self._told(error), pause_s)
-                await producer.stop()
+                await _end(producer)
             except asyncio.CancelledError:
-                await producer.stop()
+                await _end(producer)
                 raise
             else:
                 self._lanes = [_Lane(partition, producer) for partition in sorted(partitions)]
@@ -177,8 +180,9 @@ class KafkaLog:
             batch, riders = self._board(lane)
             try:
                 if riders:
-                    await (await lane.producer.send_batch(batch, self._topic, partition=lane.partition))
-            except (KafkaError, OSError) as error:
+                    async with asyncio.timeout(self._limits.request_timeout_s):
+                        await (await lane.producer.send_batch(batch, self._topic, partition=lane.partition))
+            except _TROUBLE as error:
                 _log.error("kafka: partition %d: %s", lane.partition, self._told(error))
                 self.stats.failed_batches += 1
                 self._settle([*riders, *lane.waiting], kept=False)
@@ -215,7 +219,7 @@ class KafkaLog:
         for lane in lanes:
             self._settle(lane.waiting, kept=False)
             lane.waiting = []
-        self._run(producer.stop())
+        self._run(_end(producer))
         if not self._closing:
             self._connecting = asyncio.get_running_loop().create_task(self._connect(_FIRST_PAUSE_S))
 
@@ -229,4 +233,17 @@ class KafkaLog:
         """The error for a person, without the client's inner words."""
         if isinstance(error, UnknownTopicOrPartitionError):
             return f"the topic {self._topic} does not exist; run `sendtrace topics create`"
+        if isinstance(error, TimeoutError):
+            return f"{', '.join(self._brokers)}: no answer within {self._limits.request_timeout_s:g} s"
         return f"{', '.join(self._brokers)}: {type(error).__name__}: {error}"
+
+
+async def _end(producer: AIOKafkaProducer) -> None:
+    """Stop it, what it has in hand or not.
+
+    Its own `stop` waits until every batch is delivered, and an idempotent one is tried for ever:
+    with a broker that is away it never returns. Private names: `tests/contract/test_aiokafka_names.py`.
+    """
+    producer._closed = True  # noqa: SLF001  or it warns that it was forgotten
+    await producer._sender.close()  # noqa: SLF001  ends the requests in flight, each within its own timeout
+    await producer.client.close()
