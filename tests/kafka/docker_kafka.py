@@ -21,7 +21,7 @@ from tests.kafka.local_kafka import CLUSTER, LOOPBACK, free_ports, replication
 IMAGE: Final = "apache/kafka:4.1.0"
 
 _ANSWER_WITHIN_S = 2
-_PULL_STALLS_AFTER_S = 20
+_STALLS_AFTER_S = 20
 _PULL_WITHIN_S = 240.0
 _READY_WITHIN_S = 45.0
 
@@ -57,7 +57,7 @@ def _look() -> bool:
 
 def _pull() -> None:
     """Read the engine's progress: a pull that stalls or drags on is given up, never waited for."""
-    engine = DockerClient(timeout=_PULL_STALLS_AFTER_S).client
+    engine = DockerClient(timeout=_STALLS_AFTER_S).client
     deadline_s = time.monotonic() + _PULL_WITHIN_S
     try:
         for _ in engine.api.pull(image(), stream=True):
@@ -93,7 +93,9 @@ class DockerKafka:
         # Its reaper would be a second image, and listen on every address of this machine.
         testcontainers_config.ryuk_disabled = True
         self.address = f"{LOOPBACK}:{port}"
-        self._container = DockerContainer(image()).with_envs(**settings(port))
+        self._container = DockerContainer(image(), docker_client_kw={"timeout": _STALLS_AFTER_S}).with_envs(
+            **settings(port)
+        )
         # Its own words for this, `with_bind_ports`, would open the port on every address.
         self._container.ports[f"{port}/tcp"] = (LOOPBACK, port)  # type: ignore[assignment]  # Docker takes a pair
 
