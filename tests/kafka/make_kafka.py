@@ -1,7 +1,8 @@
 """`make kafka` and `make kafka-stop`: a broker on this machine that outlives the command.
 
 On standard output stands only the address, so `SENDTRACE_KAFKA=$(make kafka)` works; all else is said on standard
-error. Exit codes: 0, 1 when there is no broker to be had, 2 for wrong use.
+error. Exit codes: 0, 1 when there is no broker to be had, 2 for wrong use, 130 after Ctrl-C,
+which leaves nothing running.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KafkaError as error:
         _say(str(error))
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -51,7 +54,11 @@ def _start(data: Path, brokers: int, port: int | None) -> None:
         if not jars_folder().is_dir():
             _say("fetching its jars, this once")
         kafka = _placed(data, brokers, port, kafka)
-        kafka.start()
+        try:
+            kafka.start()
+        except KeyboardInterrupt:
+            kafka.kill()  # it does not hear the terminal's Ctrl-C
+            raise
     print(kafka.address)  # noqa: T201 (what the command is for)
 
 
