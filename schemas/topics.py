@@ -38,3 +38,8 @@ ALERTS: Final = Topic("alerts", "incident id", "Incident", Cleanup.COMPACT_DELET
 DEAD: Final = Topic("dead", "source", "exact bytes", Cleanup.DELETE, 90)
 
 TOPICS: Final = (RAW, TRANSITIONS, STATUS, REFERENCES, JOURNEYS, FALLBACKS, FAILURES, TALLIES, ALERTS, DEAD)
+
+#: What has a writer today, and so what `sendtrace topics create` makes; the others come with what writes them.
+IN_USE: Final = (RAW, TRANSITIONS, STATUS, DEAD)
+#: Keyed by message: partition n of one belongs to partition n of the others, so their numbers must be equal.
+BY_MESSAGE: Final = frozenset({RAW, TRANSITIONS, STATUS})

@@ -17,8 +17,9 @@ from typer.main import get_command
 
 from ingest.segment_directory import LogDirectoryError
 from processors.classify import RulesError
-from sendtrace.commands import audit, dead, inspect_settings, serve, show, sources, tail
+from sendtrace.commands import audit, dead, inspect_settings, serve, show, sources, tail, topics
 from sendtrace.commands.common import OK, TROUBLE, WRONG_USE, TroubleError
+from sendtrace.kafka_topics import BrokerError
 from sendtrace.processor_loop import AlreadyRunningError
 from sendtrace.settings import SettingsError
 from sendtrace.terminal import complain
@@ -27,7 +28,7 @@ from sinks.tables.migrations import MigrationError
 #: Mistakes and trouble; anything else is a fault of ours and ends in a traceback.
 _EXPECTED: Final = (
     *(TyperException, SettingsError, RulesError),
-    *(TroubleError, LogDirectoryError, AlreadyRunningError, MigrationError),
+    *(TroubleError, LogDirectoryError, AlreadyRunningError, MigrationError, BrokerError),
     *(sqlite3.Error, OSError),
 )
 
@@ -51,6 +52,7 @@ app.command(rich_help_panel=_LOOK)(audit.audit)
 app.add_typer(dead.dead_app, name="dead", rich_help_panel=_LOOK)
 app.add_typer(sources.token_app, name="token", rich_help_panel=_SET_UP)
 app.command(rich_help_panel=_SET_UP)(inspect_settings.check)
+app.add_typer(topics.topics_app, name="topics", rich_help_panel=_SET_UP)
 app.add_typer(inspect_settings.config_app, name="config", rich_help_panel=_SET_UP)
 app.add_typer(inspect_settings.schemas_app, name="schemas", rich_help_panel=_SET_UP)
 

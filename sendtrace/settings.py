@@ -19,8 +19,15 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 from typing_extensions import override
 
-from sendtrace.settings_faults import Layers, Table, booleans, faults_of, key_text, unknown_word
-from sendtrace.settings_model import ENV_NESTING, ENV_PREFIX, Settings, leaf_keys
+from sendtrace.settings_faults import Keys, Layers, Table, booleans, faults_of, key_text, unknown_word
+from sendtrace.settings_model import (
+    BROKERS_KEYS,
+    BROKERS_VARIABLE,
+    ENV_NESTING,
+    ENV_PREFIX,
+    Settings,
+    leaf_keys,
+)
 
 __all__ = ["DEFAULT_FILE", "Settings", "SettingsError", "load"]
 
@@ -41,11 +48,13 @@ class _Environment(EnvSettingsSource):
     """The `SENDTRACE_…` variables as nested texts; the model reads them.
 
     pydantic-settings would read JSON into them first, which makes a password of digits a number.
+    `SENDTRACE_KAFKA` is the one that holds a table's only interesting key: the brokers.
     """
 
     @override
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: str) -> str:
-        return value
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: str) -> str | Table:
+        table, key = BROKERS_KEYS
+        return {key: value} if field_name == table else value
 
 
 def load(
@@ -60,7 +69,7 @@ def load(
     line for every fault.
     """
     faults = _misspelt_variables()
-    layers = Layers(dict(overrides or {}), _Environment(Settings)(), _read(path), path)
+    layers = Layers(dict(overrides or {}), _Environment(Settings)(), _read(path), path, _short_variables())
     faults += booleans(Settings, layers)
     try:
         settings = Settings.model_validate(layers.merged())
@@ -99,6 +108,13 @@ def _syntax_fault(told: str, data: bytes) -> str:
     # `(at end of document)`, and numbers or nesting beyond what Python reads.
     lines = data.decode("utf-8-sig").split("\n")
     return f"line {len(lines)}, column {len(lines[-1]) + 1}: {told.removesuffix(' (at end of document)')}"
+
+
+def _short_variables() -> dict[Keys, str]:
+    """Keys whose value came from a variable that is not named by them."""
+    names = {name.upper() for name, value in os.environ.items() if value}
+    long = ENV_PREFIX + ENV_NESTING.join(BROKERS_KEYS).upper()
+    return {BROKERS_KEYS: BROKERS_VARIABLE} if BROKERS_VARIABLE in names and long not in names else {}
 
 
 def _misspelt_variables() -> list[str]:

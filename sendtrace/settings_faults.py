@@ -25,12 +25,16 @@ _UNKNOWN_KEY: Final = frozenset({"extra_forbidden", "unexpected_keyword_argument
 
 
 class Layers(NamedTuple):
-    """The three places a value may come from, each a nested table, the strongest first."""
+    """The three places a value may come from, each a nested table, the strongest first.
+
+    `variables` names the variable of a key where it is not `SENDTRACE_TABLE__KEY`.
+    """
 
     overrides: Table
     environment: Table
     file: Table
     path: Path | None
+    variables: Mapping[Keys, str]
 
     def merged(self) -> Table:
         """One table in which the stronger layer's values stand."""
@@ -41,7 +45,7 @@ class Layers(NamedTuple):
         if _holds(self.overrides, keys):
             return "command line"
         if _holds(self.environment, keys) or self.path is None:
-            return "SENDTRACE_" + "__".join(keys).upper()
+            return self.variables.get(keys, "SENDTRACE_" + "__".join(keys).upper())
         return str(self.path)
 
 

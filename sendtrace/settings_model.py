@@ -6,7 +6,6 @@ from is `sendtrace.settings`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from ipaddress import ip_address
@@ -17,7 +16,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
@@ -31,23 +29,19 @@ from ingest.auth import Source
 from ingest.limits import Limits
 from ingest.segments import MAX_FRAME_BYTES, MAX_META_BYTES, PREFIX_BYTES
 from ingest.signatures import secret_bytes
+from sendtrace.settings_kafka import KafkaSettings
+from sendtrace.settings_table import SettingsTable, listed
 
 ENV_PREFIX: Final = "SENDTRACE_"
 ENV_NESTING: Final = "__"
 MASK: Final = "***"
+#: The one variable that needs no table: every role takes the addresses of the brokers from it (design §8).
+BROKERS_VARIABLE: Final = "SENDTRACE_KAFKA"
+BROKERS_KEYS: Final = ("kafka", "brokers")
 
 _SOURCE_NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 _MIB: Final = 1024 * 1024
 _MOST_BODY_BYTES: Final = MAX_FRAME_BYTES - MAX_META_BYTES - PREFIX_BYTES
-
-
-def _listed(value: object) -> object:
-    """A list as the environment can carry it: `a,b`, or JSON."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return cast(object, json.loads(value))
-    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _cidr(text: str) -> str:
@@ -80,17 +74,11 @@ _CIDRS: Final = "a list of addresses or networks, such as 203.0.113.0/24, bits p
 _DAYS: Final = "a whole number of days from 1 to 3650"
 
 
-class _Table(BaseModel):
-    """One table of the file. `description` of a field says what is expected there, and is what errors quote."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
-
-
-class SourceSettings(_Table):
+class SourceSettings(SettingsTable):
     """`[sources.NAME]`: who may post, under which tokens, and what it must show besides."""
 
     provider: Text = Field(description="the name of a provider, such as braze")
-    token_sha256: Annotated[tuple[TokenDigest, ...], BeforeValidator(_listed)] = Field(
+    token_sha256: Annotated[tuple[TokenDigest, ...], BeforeValidator(listed)] = Field(
         min_length=1,
         max_length=10,
         description="a list of 1 to 10 SHA-256 digests, each the 64 hex digits of a token's text",
@@ -103,12 +91,12 @@ class SourceSettings(_Table):
     basic_password: Annotated[SecretStr, Field(min_length=1)] | None = Field(
         default=None, description="a password that is not empty"
     )
-    hmac_secrets: Annotated[tuple[SigningSecret, ...], BeforeValidator(_listed)] = Field(
+    hmac_secrets: Annotated[tuple[SigningSecret, ...], BeforeValidator(listed)] = Field(
         default=(),
         max_length=10,
         description="a list of up to 10 signing secrets of 16 bytes or more, as text or as whsec_ and base64",
     )
-    allow_addresses: Annotated[tuple[Cidr, ...], BeforeValidator(_listed)] = Field(default=(), description=_CIDRS)
+    allow_addresses: Annotated[tuple[Cidr, ...], BeforeValidator(listed)] = Field(default=(), description=_CIDRS)
 
     @model_validator(mode="after")
     def _user_with_password(self) -> Self:
@@ -129,12 +117,12 @@ class SourceSettings(_Table):
         )
 
 
-class GatewaySettings(_Table):
+class GatewaySettings(SettingsTable):
     """`[gateway]`: where postbacks arrive; `[gateway.limits]` is `ingest.limits.Limits` itself."""
 
     host: Host = Field(default="127.0.0.1", description=_HOST)
     port: Port = Field(default=8080, description=_PORT)
-    trusted_proxies: Annotated[tuple[Cidr, ...], BeforeValidator(_listed)] = Field(default=(), description=_CIDRS)
+    trusted_proxies: Annotated[tuple[Cidr, ...], BeforeValidator(listed)] = Field(default=(), description=_CIDRS)
     limits: Limits = Field(default=Limits(), description="a table of limits, each a number above 0")
 
     @model_validator(mode="after")
@@ -154,7 +142,7 @@ class GatewaySettings(_Table):
         return self
 
 
-class AdminSettings(_Table):
+class AdminSettings(SettingsTable):
     """`[admin]`: health, metrics, read API and page. Without credentials on loopback only."""
 
     host: Host = Field(default="127.0.0.1", description=_HOST)
@@ -173,7 +161,7 @@ class AdminSettings(_Table):
         return self
 
 
-class StorageSettings(_Table):
+class StorageSettings(SettingsTable):
     """`[storage]`: what is kept on this machine and for how long. Paths start where the program is started."""
 
     directory: Path = Field(default=Path("sendtrace-data"), description="a directory; it is made when missing")
@@ -187,7 +175,7 @@ class StorageSettings(_Table):
     dead_retention_days: Days = Field(default=90, description=_DAYS)
 
 
-class ClassifierSettings(_Table):
+class ClassifierSettings(SettingsTable):
     """`[classifier]`: how failures are put into classes."""
 
     rules: Annotated[Path | None, AfterValidator(_file)] = Field(
@@ -217,6 +205,7 @@ class Settings(BaseSettings):
     admin: AdminSettings = Field(default_factory=AdminSettings, description="a table")
     storage: StorageSettings = Field(default_factory=StorageSettings, description="a table")
     classifier: ClassifierSettings = Field(default_factory=ClassifierSettings, description="a table")
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings, description="a table")
 
     @classmethod
     @override

@@ -15,9 +15,11 @@ from processors.classify import Classifier, RulesError
 from schemas.codec import json_schema
 from schemas.records import Audit, DeadLetterView, MessageDetail, MessageStatus, StatusRecord, Transition
 from sendtrace.commands.common import OK, WRONG_USE, AdminPort, Config, Data, Port, is_running, settings_of
+from sendtrace.commands.topics import look
 from sendtrace.data_paths import DataPaths
+from sendtrace.kafka_topics import BrokerError, described
 from sendtrace.settings import Settings
-from sendtrace.terminal import say
+from sendtrace.terminal import safe, say
 
 #: What others may rely on: the values of topics, tables and the read API.
 PUBLIC_RECORDS: Final = (MessageStatus, MessageDetail, Transition, StatusRecord, DeadLetterView, Audit)
@@ -37,6 +39,8 @@ class Finding(NamedTuple):
 
 def check(*, config: Config = None, data: Data = None, port: Port = None, admin_port: AdminPort = None) -> int:
     """Say whether `sendtrace up` could start: settings, data directory, ports, rules. Exit code 2 if not.
+
+    With [kafka] brokers in the settings also whether one answers and has every topic as it should be.
 
     Example: sendtrace check --config sendtrace.toml
     """
@@ -58,6 +62,8 @@ def findings_of(settings: Settings) -> Iterator[Finding]:
         yield _port("gateway", settings.gateway.host, settings.gateway.port)
         yield _port("admin", settings.admin.host, settings.admin.port)
     yield _rules(settings.classifier.rules)
+    if settings.kafka.brokers:
+        yield from _kafka(settings)
 
 
 def _data_directory(directory: Path) -> Finding:
@@ -87,6 +93,23 @@ def _rules(path: Path | None) -> Finding:
     except RulesError as error:
         return Finding(False, "rules", str(error))
     return Finding(True, "rules", f"{path or 'built in'}, {classes} classes")
+
+
+def _kafka(settings: Settings) -> Iterator[Finding]:
+    try:
+        looked = look(settings)
+    except BrokerError as error:
+        yield Finding(False, "kafka", str(error))
+        return
+    yield Finding(True, "kafka", f"{', '.join(settings.kafka.brokers)} answers")
+    for each in looked:
+        name = each.expected.name
+        if each.found is None:
+            yield Finding(False, "topic", f"{name} is missing; run `sendtrace topics create`")
+        elif not each.differences:
+            yield Finding(True, "topic", f"{name}: {safe(described(each.found))}")
+        for difference in each.differences:
+            yield Finding(False, "topic", f"{name}: {safe(str(difference))}")
 
 
 @config_app.command("show")

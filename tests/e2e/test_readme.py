@@ -15,8 +15,11 @@ import pytest
 from tests.e2e.program import ROOT, Program, environment, running
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
-COMMANDS = [line.split("  #")[0].strip() for block in _BLOCK.findall(README) for line in block.splitlines() if line]
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_LINES = [(kind, line.split("  #")[0].strip()) for kind, block in _BLOCK.findall(README) for line in block.splitlines()]
+COMMANDS = [line for kind, line in _LINES if kind == "sh" and line]
+#: In blocks of no kind: they need a broker, and tests/integration/test_topics.py runs them on one.
+WITH_A_BROKER = [line for kind, line in _LINES if kind == "" and line.startswith("sendtrace ")]
 ENDLESS = {"tail": 130, "sandbox": 0}
 _BODY_NOBODY_READS = "{“status”: “sent”"
 
@@ -101,9 +104,14 @@ def dead_id(reader: Reader) -> str:
 def test_every_command_of_the_program_is_in_the_readme() -> None:
     from tests.unit.test_cli_errors import COMMANDS as ALL  # noqa: PLC0415  only this test needs the whole program
 
-    shown = {name for name in ALL for command in COMMANDS if f"{command} ".startswith(f"sendtrace {name} ")}
+    commands = COMMANDS + WITH_A_BROKER
+    shown = {name for name in ALL for command in commands if f"{command} ".startswith(f"sendtrace {name} ")}
 
     assert set(ALL) - shown == {"token new"}  # named beside `token rotate`
+
+
+def test_only_what_needs_a_broker_is_shown_without_being_run_here() -> None:
+    assert WITH_A_BROKER == ["sendtrace topics create", "sendtrace topics show"]
 
 
 @pytest.mark.parametrize(("target", "what"), [("demo", "sendtrace demo"), ("test", "-m pytest")])

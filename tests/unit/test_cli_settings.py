@@ -19,6 +19,7 @@ from tests.unit.cli_rig import Ran, Shell
 @pytest.fixture
 def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SENDTRACE_KAFKA", raising=False)  # the tests may themselves have been given a broker
     shell = Shell(tmp_path, capsys)
     shell("init")
     return shell
