@@ -83,7 +83,7 @@ def test_a_check_without_brokers_says_nothing_of_kafka(shell: Shell) -> None:
 
 @pytest.mark.parametrize("command", ["topics create", "topics show"])
 def test_brokers_that_are_away_are_one_line_with_their_addresses(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch, command: str
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, command: str
 ) -> None:
     brokers = f"{nobody()}, {nobody()}"
     monkeypatch.setenv("SENDTRACE_KAFKA", brokers)
@@ -91,6 +91,7 @@ def test_brokers_that_are_away_are_one_line_with_their_addresses(
 
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == f"sendtrace: {brokers}: no broker answers; start it, or correct kafka.brokers\n"
+    assert caplog.records == []  # the client's own lines would come before ours
 
 
 def test_a_check_finds_brokers_that_are_away(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
