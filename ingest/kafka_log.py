@@ -40,12 +40,13 @@ class KafkaLimits:
 
     `batch_bytes` is what one batch of a partition holds, and must exceed the largest body.
     `pending_bytes` counts bodies not yet acknowledged. A batch that is not acknowledged within
-    `request_timeout_s` is settled `False`.
+    `request_timeout_s` is settled `False`: senders wait that long for the spool to take over, and hang
+    up not much later.
     """
 
     batch_bytes: int = 768 * 1024
     pending_bytes: int = 64 * 1024 * 1024
-    request_timeout_s: float = 10.0
+    request_timeout_s: float = 3.0
 
 
 @dataclass(slots=True)

@@ -18,6 +18,11 @@ class DataPaths:
         return self.directory / "raw"
 
     @property
+    def spool(self) -> Path:
+        """What a gateway on Kafka could not send yet."""
+        return self.directory / "spool"
+
+    @property
     def tables(self) -> Path:
         """The SQLite file with the tables, the state and the processed position."""
         return self.directory / "tables.db"

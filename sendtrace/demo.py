@@ -23,9 +23,10 @@ from sendtrace.demo_board import Board
 from sendtrace.demo_data import demo_data
 from sendtrace.sandbox import Sandbox
 from sendtrace.sandbox_traffic import traffic
+from sendtrace.serving import Running
 from sendtrace.terminal import console, drawn, is_fancy, program, ready_line, say
 from sendtrace.timeline import duration
-from sendtrace.up import Running, run
+from sendtrace.up import run
 from sinks.tables.sqlite_reader import SqliteReader
 
 _LIVE_PERIOD_S: Final = 0.4

@@ -48,3 +48,5 @@ def configure_logs(role: str) -> None:
     root.setLevel(logging.INFO)
     # What uvicorn says at every start and stop, we say once, in words of ours.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # Of a broker that is away the client writes a line a second for each of its sockets; we write one a try.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

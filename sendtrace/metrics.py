@@ -65,6 +65,16 @@ LOG_REFUSED: Final = _counter("log_refused", None, "Postbacks the raw log had no
 LOG_END: Final = _gauge("log_end_position_bytes", None, "Where the durable raw log ends.")
 CAN_KEEP: Final = _gauge("can_keep", None, "1 if a postback could be kept now, else 0; the same as /readyz.")
 
+# The log on Kafka and the spool behind it (`sendtrace gateway`), since this process started.
+KAFKA_BATCHES: Final = _counter("kafka_batches", None, "Batches all in-sync replicas acknowledged.")
+KAFKA_RECORDS: Final = _counter("kafka_records", None, "Postbacks in those batches.")
+KAFKA_FAILED: Final = _counter("kafka_failed_batches", None, "Batches not acknowledged; they went to the spool.")
+KAFKA_CAN_KEEP: Final = _gauge("kafka_can_keep", None, "1 if the last batch was acknowledged, else 0.")
+SPOOLED: Final = _counter("spooled", None, "Postbacks kept in the spool because Kafka would not take them.")
+SPOOL_DRAINED: Final = _counter("spool_drained", None, "Postbacks sent from the spool to Kafka.")
+SPOOL_FULL: Final = _counter("spool_full", None, "Postbacks the spool had no room for; their senders got 503.")
+SPOOL_BYTES: Final = _gauge("spool_waiting_bytes", None, "Bytes in the spool that are not with Kafka yet.")
+
 # The processor and its tables, since the data began.
 PROCESSED: Final = _gauge("processed_position_bytes", None, "Everything before it in the raw log is in the tables.")
 BACKLOG_BYTES: Final = _gauge("backlog_bytes", None, "Bytes of the raw log that are not in the tables yet.")
@@ -85,10 +95,22 @@ TABLES_READABLE: Final = _gauge(
     "tables_readable", None, "0 if tables or log could not be read for this scrape: what is read from them is missing."
 )
 
-CATALOGUE: Final = (
+GATEWAY: Final = (
     *(ACCEPTED, ACCEPTED_BYTES, KEPT, NOT_KEPT, SOURCE_REFUSED, REFUSED, DENIED),
-    *(OPEN_CONNECTIONS, IN_FLIGHT_BYTES, PARTIAL_BYTES),
-    *(LOG_BATCHES, LOG_RECORDS, LOG_BYTES, LOG_FSYNC, LOG_FAILED, LOG_REFUSED, LOG_END, CAN_KEEP),
+    *(OPEN_CONNECTIONS, IN_FLIGHT_BYTES, PARTIAL_BYTES, CAN_KEEP),
+)
+
+#: What `sendtrace up` tells.
+CATALOGUE: Final = (
+    *GATEWAY,
+    *(LOG_BATCHES, LOG_RECORDS, LOG_BYTES, LOG_FSYNC, LOG_FAILED, LOG_REFUSED, LOG_END),
     *(PROCESSED, BACKLOG_BYTES, BACKLOG_RECORDS, APPLIED, DUPLICATES, DEAD, DEAD_OPEN),
     *(PROCESSOR_ALIVE, PROCESSOR_RESTARTS, TABLES_READABLE),
+)
+
+#: What `sendtrace gateway` tells.
+ON_KAFKA: Final = (
+    *GATEWAY,
+    *(KAFKA_BATCHES, KAFKA_RECORDS, KAFKA_FAILED, KAFKA_CAN_KEEP),
+    *(SPOOLED, SPOOL_DRAINED, SPOOL_FULL, SPOOL_BYTES),
 )

@@ -43,7 +43,7 @@ class SendtraceCollector(Collector):
     def collect(self) -> Iterator[Family]:
         """For one scrape. Reads the disk, so never on an event loop."""
         for metric, values in _read(self._side):
-            yield _family(metric, values)
+            yield family_of(metric, values)
 
 
 def registry_of(side: ReadSide) -> CollectorRegistry:
@@ -61,7 +61,7 @@ def exposition(registry: CollectorRegistry) -> bytes:
 
 def _read(side: ReadSide) -> Iterator[tuple[Metric, Values]]:
     counters = side.gateway_counters()
-    yield from _gateway(counters)
+    yield from gateway_values(counters)
     yield from _raw_log(side.log_stats())
     yield metrics.LOG_END, side.durable_end()
     yield metrics.CAN_KEEP, side.can_keep()
@@ -76,7 +76,8 @@ def _read(side: ReadSide) -> Iterator[tuple[Metric, Values]]:
     yield from tables
 
 
-def _gateway(counters: Counters) -> Iterator[tuple[Metric, Values]]:
+def gateway_values(counters: Counters) -> Iterator[tuple[Metric, Values]]:
+    """What the gateway counted."""
     sources = counters.sources
     yield metrics.ACCEPTED, {name: counts.accepted for name, counts in sources.items()}
     yield metrics.ACCEPTED_BYTES, {name: counts.accepted_bytes for name, counts in sources.items()}
@@ -120,7 +121,8 @@ def _by_source(counts: Iterator[tuple[str, int]]) -> dict[str, int]:
     return total
 
 
-def _family(metric: Metric, values: Values) -> Family:
+def family_of(metric: Metric, values: Values) -> Family:
+    """One metric as the client library writes it."""
     labels = [metric.label.value] if metric.label else []
     new = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
     family = new(metric.name, metric.help, labels=labels)

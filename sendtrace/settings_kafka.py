@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from schemas.topics import DEFAULT_PREFIX
 from sendtrace.settings_table import SettingsTable, listed
 
+_MIB: Final = 1024 * 1024
+_GIB: Final = 1024 * _MIB
 _MOST_PORT: Final = 65_535
 _MOST_BROKERS: Final = 100
 _MOST_PARTITIONS: Final = 1_000
@@ -51,6 +53,13 @@ class KafkaSettings(SettingsTable):
     )
     min_insync_replicas: int = Field(
         default=2, ge=1, le=_MOST_REPLICAS, description=f"a whole number from 1 to {_MOST_REPLICAS}"
+    )
+
+    spool_bytes: int = Field(
+        default=_GIB,
+        ge=_MIB,
+        le=1024 * _GIB,
+        description=f"a number of bytes from {_MIB} (1 MiB) to {1024 * _GIB} (1 TiB)",
     )
 
     @model_validator(mode="after")

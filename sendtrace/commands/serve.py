@@ -45,6 +45,19 @@ def up(*, config: Config = None, data: Data = None, port: Port = None, admin_por
     return run(settings, on_ready=lambda running: say(ready_line(*running)), notice=complain)
 
 
+def gateway(*, config: Config = None, data: Data = None, port: Port = None, admin_port: AdminPort = None) -> int:
+    """Run the gateway alone, with Kafka as its log and a spool in the data directory, until Ctrl-C.
+
+    It answers 200 also while no broker does: what Kafka will not take is on disk, and is sent later.
+
+    Example: sendtrace gateway --port 8080
+    """
+    from sendtrace.gateway_role import run  # noqa: PLC0415  as in `up`
+
+    settings = settings_of(config, data=data, port=port, admin_port=admin_port)
+    return run(settings, on_ready=lambda running: say(ready_line(*running)), notice=complain)
+
+
 def demo(
     *,
     data: Annotated[

@@ -27,7 +27,7 @@ from ingest.limits import Limits
 from schemas.ports import PostbackLog, Waiter
 from schemas.postback import Postback
 from sendtrace.clock import SystemClock
-from sendtrace.up import _gateway_server, _listen, _served, _Server
+from sendtrace.serving import Server, gateway_server, listen, served
 
 Kind = Literal["asgi", "nothing", "durable"]
 
@@ -67,7 +67,7 @@ async def bare_app(scope: Scope, receive: Receive, send: Send) -> None:
     await send(_BODY)
 
 
-def _asgi_server() -> _Server:
+def _asgi_server() -> Server:
     config = uvicorn.Config(
         bare_app,
         interface="asgi3",
@@ -80,16 +80,16 @@ def _asgi_server() -> _Server:
         date_header=False,
         backlog=4_096,
     )
-    return _Server(config)
+    return Server(config)
 
 
-def _gateway(log: PostbackLog) -> _Server:
+def _gateway(log: PostbackLog) -> Server:
     source = Source(name="braze", provider="braze", token_sha256=(sha256(TOKEN.encode()).hexdigest(),))
-    return _gateway_server(Gateway(sources=(source,), log=log, limits=Limits(), clock=SystemClock()))
+    return gateway_server(Gateway(sources=(source,), log=log, limits=Limits(), clock=SystemClock()))
 
 
 @asynccontextmanager
-async def _server(task: Task) -> AsyncIterator[_Server]:
+async def _server(task: Task) -> AsyncIterator[Server]:
     if task.kind == "asgi":
         yield _asgi_server()
     elif task.kind == "nothing":
@@ -104,8 +104,8 @@ async def _server(task: Task) -> AsyncIterator[_Server]:
 async def _serve(task: Task) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    sock = _listen("bench", "127.0.0.1", 0, lambda text: print(text, file=sys.stderr))
-    async with _server(task) as server, _served(server, sock):
+    sock = listen("bench", "127.0.0.1", 0, lambda text: print(text, file=sys.stderr))
+    async with _server(task) as server, served(server, sock):
         print(orjson.dumps({"port": sock.getsockname()[1]}).decode(), flush=True)
         await stop.wait()
 

@@ -28,6 +28,7 @@ from sendtrace.data_paths import DataPaths
 from sendtrace.processor_child import ProcessorChild
 from sendtrace.processor_loop import open_loop, processor_lock
 from sendtrace.processor_process import _GC_THRESHOLDS, Housekeeping, Wakeups, follow
+from sendtrace.serving import Running
 from sendtrace.settings import Settings
 from tests.bench.gateway_servers import TOKEN
 
@@ -89,7 +90,7 @@ def settings(directory: str) -> Settings:
     )
 
 
-def _ready(running: up.Running) -> None:
+def _ready(running: Running) -> None:
     port = int(running.gateway_url.rpartition(":")[2])
     print(orjson.dumps({"port": port}).decode(), flush=True)
 

@@ -111,7 +111,7 @@ def test_every_command_of_the_program_is_in_the_readme() -> None:
 
 
 def test_only_what_needs_a_broker_is_shown_without_being_run_here() -> None:
-    assert WITH_A_BROKER == ["sendtrace topics create", "sendtrace topics show"]
+    assert WITH_A_BROKER == ["sendtrace gateway", "sendtrace topics create", "sendtrace topics show"]
 
 
 @pytest.mark.parametrize(("target", "what"), [("demo", "sendtrace demo"), ("test", "-m pytest")])

@@ -15,7 +15,7 @@ import socket
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -118,10 +118,16 @@ async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path
 
 
 class Sendtrace:
-    """`sendtrace up` on one data directory, started again and again."""
+    """`sendtrace up`, or another role, on one data directory, started again and again.
 
-    def __init__(self, directory: Path) -> None:
+    `settings` are `SENDTRACE_…` variables.
+    """
+
+    def __init__(self, directory: Path, *, role: str = "up", settings: Mapping[str, str] | None = None) -> None:
         self.directory = directory
+        self._role = role
+        self._settings = settings or {}
+        self.admin = ""  # host:port, once it is ready
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             self.port: int = sock.getsockname()[1]
@@ -133,8 +139,9 @@ class Sendtrace:
     async def start(self) -> None:
         """Start it and wait until it says that it is ready."""
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "sendtrace", "up", "--config", str(self.config), "--data", str(self.data)),
+            *(sys.executable, "-m", "sendtrace", self._role, "--config", str(self.config), "--data", str(self.data)),
             *("--port", str(self.port), "--admin-port", "0"),
+            env={**os.environ, **self._settings},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
@@ -145,6 +152,7 @@ class Sendtrace:
             line = await asyncio.wait_for(self._process.stdout.readline(), _READY_S)
             said += line
             assert line, f"it ended instead of being ready:\n{said.decode()}"
+        self.admin = line.decode().split()[3].removeprefix("http://")
         self._reading = asyncio.ensure_future(self._process.stdout.read())
 
     def processor_pids(self) -> list[int]:

@@ -51,7 +51,19 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 
 def test_the_commands_are_those_of_the_interface() -> None:
     assert set(COMMANDS) == {
-        *("init", "up", "demo", "sandbox", "show", "tail", "audit", "check", "config show", "schemas export"),
+        *(
+            "init",
+            "up",
+            "gateway",
+            "demo",
+            "sandbox",
+            "show",
+            "tail",
+            "audit",
+            "check",
+            "config show",
+            "schemas export",
+        ),
         *("dead list", "dead show", "dead retry", "token new", "token rotate", "token retire"),
         *("topics create", "topics show"),
     }
