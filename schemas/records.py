@@ -7,7 +7,7 @@ A field that is not known is `None`, never absent. Times are texts of `schemas.t
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
@@ -17,14 +17,15 @@ PostbackEffect = Literal["applied", "duplicate", "dead"]
 TransitionKind = Literal["status", "engagement", "conflict", "overdue", "recovered"]
 OutcomeWord = Literal["pending", "delivered", "failed"]
 
-_STRICT = ConfigDict(extra="forbid", strict=True)
+#: How our own records are checked: no field more, none of another type.
+STRICT: Final = ConfigDict(extra="forbid", strict=True)
 
 
 #: `class` is a keyword of Python and a field's name on the wire, so this one field is spelt functionally.
 _Classed = TypedDict("_Classed", {"class": str | None})
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class Fact(_Classed):
     """One distinct thing a provider said of a message; `received_at` is when it was first said.
 
@@ -41,7 +42,7 @@ class Fact(_Classed):
     duplicates: int
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class MessageStatus(TypedDict):
     """The latest state of a message: topic `status`, `GET /v1/messages`.
 
@@ -75,7 +76,7 @@ class MessageStatus(TypedDict):
     version: int
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class StatusRecord(MessageStatus):
     """The value of topic `status`: `MessageStatus` and what only the processor needs to go on from it.
 
@@ -91,7 +92,7 @@ def message_status(record: StatusRecord) -> MessageStatus:
     return cast(MessageStatus, {name: value for name, value in record.items() if name != "repeated_until"})
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class Transition(TypedDict):
     """What one applied postback changed: topic `transitions`, one for every new fact.
 
@@ -122,7 +123,7 @@ class Transition(TypedDict):
     version: int
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class PostbackView(TypedDict):
     """One receipt in a message's timeline; `effect` is what it did on arrival.
 
@@ -138,7 +139,7 @@ class PostbackView(TypedDict):
     body_base64: str | None
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class MessageDetail(MessageStatus):
     """`GET /v1/messages/{message_id}`: the state, what it went through, and the raw postbacks, oldest first."""
 
@@ -146,7 +147,7 @@ class MessageDetail(MessageStatus):
     postbacks: list[PostbackView]
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class DeadLetterView(TypedDict):
     """`GET /v1/dead`: a body that was kept and not understood. `reason` is a `RejectReason`."""
 
@@ -163,7 +164,7 @@ class DeadLetterView(TypedDict):
     retried_at: str | None
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class AuditRow(TypedDict):
     """Bodies of one source received in one hour, each counted once (design §2.2)."""
 
@@ -176,7 +177,7 @@ class AuditRow(TypedDict):
     pending: int
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class Audit(TypedDict):
     """`GET /v1/audit`: accepted = applied + duplicates + dead + pending, in total and in every row."""
 

@@ -47,7 +47,7 @@ from sendtrace.web_guard import Guard
 from sendtrace.web_health import livez
 
 _NO_BROKERS: Final = (
-    "kafka.brokers is empty, expected addresses host:port; set it, or use `sendtrace up` to go without Kafka"
+    "kafka.bootstrap_servers is empty, expected addresses host:port; set it, or use `sendtrace up` to go without Kafka"
 )
 
 
@@ -56,7 +56,7 @@ def run(settings: Settings, *, on_ready: Callable[[Running], None], notice: Call
 
     Raises `SettingsError` when no broker is named.
     """
-    if not settings.kafka.brokers:
+    if not settings.kafka.bootstrap_servers:
         raise SettingsError(_NO_BROKERS)
     configure_logs("gateway")
     try:
@@ -87,7 +87,7 @@ async def serving(settings: Settings, *, notice: Callable[[str], None]) -> Async
     gateway_socket = listen("gateway", settings.gateway.host, settings.gateway.port, notice)
     admin_socket = listen("admin", settings.admin.host, settings.admin.port, notice)
     front = KafkaLog(
-        brokers=kafka.brokers,
+        brokers=kafka.bootstrap_servers,
         topic=f"{kafka.topic_prefix}{RAW.name}",
         key_of=KeyFinder(Normalizer(Classifier.load(None))),
     )

@@ -86,9 +86,9 @@ async def _until_one_is_ready(
 def _told(error: Exception) -> str:
     """What is wrong and what to do. aiokafka's own texts name addresses again, or insides of its own."""
     if isinstance(error, TimeoutError | KafkaTimeoutError | RequestTimedOutError):
-        return f"no answer within {DEADLINE_S:.0f} s; see whether the broker runs well, or correct kafka.brokers"
+        return f"no answer within {DEADLINE_S:.0f} s; see how the broker does, or correct kafka.bootstrap_servers"
     if isinstance(error, KafkaConnectionError | OSError):
-        return "no broker answers; start it, or correct kafka.brokers"
+        return "no broker answers; start it, or correct kafka.bootstrap_servers"
     if isinstance(error, NodeNotReadyError):
         return (
             "answers, but the broker it names cannot be reached; correct advertised.listeners of that broker, or have"

@@ -35,9 +35,9 @@ Address = Annotated[str, StringConstraints(pattern=_ADDRESS), AfterValidator(_ad
 
 
 class KafkaSettings(SettingsTable):
-    """`[kafka]`: without `brokers` everything stays on this machine, and the other keys are not looked at."""
+    """`[kafka]`: without `bootstrap_servers` everything stays on this machine, and the other keys are not looked at."""
 
-    brokers: Annotated[tuple[Address, ...], BeforeValidator(listed)] = Field(
+    bootstrap_servers: Annotated[tuple[Address, ...], BeforeValidator(listed)] = Field(
         default=(),
         max_length=_MOST_BROKERS,
         description=f"a list of up to {_MOST_BROKERS} addresses host:port, such as kafka1:9092",

@@ -37,7 +37,7 @@ ENV_NESTING: Final = "__"
 MASK: Final = "***"
 #: The one variable that needs no table: every role takes the addresses of the brokers from it (design §8).
 BROKERS_VARIABLE: Final = "SENDTRACE_KAFKA"
-BROKERS_KEYS: Final = ("kafka", "brokers")
+BROKERS_KEYS: Final = ("kafka", "bootstrap_servers")
 
 _SOURCE_NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 _MIB: Final = 1024 * 1024

@@ -40,7 +40,7 @@ class Finding(NamedTuple):
 def check(*, config: Config = None, data: Data = None, port: Port = None, admin_port: AdminPort = None) -> int:
     """Say whether `sendtrace up` could start: settings, data directory, ports, rules. Exit code 2 if not.
 
-    With [kafka] brokers in the settings also whether one answers and has every topic as it should be.
+    With [kafka] bootstrap_servers in the settings also whether one answers and has every topic as it should be.
 
     Example: sendtrace check --config sendtrace.toml
     """
@@ -62,7 +62,7 @@ def findings_of(settings: Settings) -> Iterator[Finding]:
         yield _port("gateway", settings.gateway.host, settings.gateway.port)
         yield _port("admin", settings.admin.host, settings.admin.port)
     yield _rules(settings.classifier.rules)
-    if settings.kafka.brokers:
+    if settings.kafka.bootstrap_servers:
         yield from _kafka(settings)
 
 
@@ -101,7 +101,7 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
     except BrokerError as error:
         yield Finding(False, "kafka", str(error))
         return
-    yield Finding(True, "kafka", f"{', '.join(settings.kafka.brokers)} answers")
+    yield Finding(True, "kafka", f"{', '.join(settings.kafka.bootstrap_servers)} answers")
     for each in looked:
         name = each.expected.name
         if each.found is None:

@@ -44,7 +44,7 @@ def _make(settings: Settings, missing: list[Looked]) -> Made:
         return Made(frozenset(), {})
     from sendtrace.kafka_admin import create_topics  # noqa: PLC0415  brings aiokafka, which other commands do without
 
-    return create_topics(settings.kafka.brokers, [each.expected for each in missing])
+    return create_topics(settings.kafka.bootstrap_servers, [each.expected for each in missing])
 
 
 def _tell(each: Looked, made: Made) -> None:
@@ -87,15 +87,16 @@ def look(settings: Settings) -> list[Looked]:
 
     kafka = settings.kafka
     expected = expected_topics(kafka, body_bytes=settings.gateway.limits.body_bytes)
-    found = find_topics(kafka.brokers, [topic.name for topic in expected])
-    return compare(expected, found, broker=kafka.brokers[0])
+    found = find_topics(kafka.bootstrap_servers, [topic.name for topic in expected])
+    return compare(expected, found, broker=kafka.bootstrap_servers[0])
 
 
 def with_brokers(settings: Settings, config: Config) -> Settings:
     """The same settings. Raises `SettingsError` when they name no broker."""
-    if not settings.kafka.brokers:
+    if not settings.kafka.bootstrap_servers:
         where = config_file(config, None) or BROKERS_VARIABLE
         raise SettingsError(
-            f"{where}: kafka.brokers: is empty, expected the host:port of a broker; add it, or set {BROKERS_VARIABLE}"
+            f"{where}: kafka.bootstrap_servers: is empty, expected the host:port of a broker; add it, or set"
+            f" {BROKERS_VARIABLE}"
         )
     return settings

@@ -14,11 +14,26 @@ _POLL_S: Final = 0.005
 _PATIENCE_S: Final = 120.0
 
 
+def _opened(tables: Path) -> sqlite3.Connection:
+    """As soon as it is there: sendtrace is ready for postbacks before its processor has made the tables."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            db = sqlite3.connect(f"{tables.as_uri()}?mode=ro", uri=True, isolation_level=None)
+            db.execute("SELECT 1 FROM progress")
+        except sqlite3.OperationalError as error:
+            if time.monotonic() > deadline:
+                raise BenchError(f"{tables}: not made within {_PATIENCE_S:.0f} s: {error}") from error
+            time.sleep(_POLL_S)
+        else:
+            return db
+
+
 class TablesView:
     """Looks at the tables of one data directory. Close it: a reader keeps the write-ahead log long."""
 
     def __init__(self, directory: Path) -> None:
-        self._db = sqlite3.connect(f"{DataPaths(directory).tables.as_uri()}?mode=ro", uri=True, isolation_level=None)
+        self._db = _opened(DataPaths(directory).tables)
 
     def handled(self) -> int:
         """Postbacks whose outcome is in the tables, whatever it was."""

@@ -70,8 +70,8 @@ def test_without_brokers_the_key_and_the_variable_are_named(shell: Shell, comman
 
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        "sendtrace: sendtrace.toml: kafka.brokers: is empty, expected the host:port of a broker; add it, or set"
-        " SENDTRACE_KAFKA\n"
+        "sendtrace: sendtrace.toml: kafka.bootstrap_servers: is empty, expected the host:port of a broker; add it, or"
+        " set SENDTRACE_KAFKA\n"
     )
 
 
@@ -90,7 +90,7 @@ def test_brokers_that_are_away_are_one_line_with_their_addresses(
     ran = shell(command)
 
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == f"sendtrace: {brokers}: no broker answers; start it, or correct kafka.brokers\n"
+    assert ran.err == f"sendtrace: {brokers}: no broker answers; start it, or correct kafka.bootstrap_servers\n"
     assert caplog.records == []  # the client's own lines would come before ours
 
 
@@ -100,7 +100,9 @@ def test_a_check_finds_brokers_that_are_away(shell: Shell, monkeypatch: pytest.M
     ran = shell("check --port 0 --admin-port 0")
 
     assert (ran.code, ran.err) == (2, "")
-    assert ran.lines[-1] == f"wrong  kafka     {broker}: no broker answers; start it, or correct kafka.brokers"
+    assert (
+        ran.lines[-1] == f"wrong  kafka     {broker}: no broker answers; start it, or correct kafka.bootstrap_servers"
+    )
 
 
 @pytest.mark.usefixtures("hasty")
@@ -130,7 +132,7 @@ def test_a_name_nobody_knows_is_one_line(shell: Shell, monkeypatch: pytest.Monke
     monkeypatch.setenv("SENDTRACE_KAFKA", "nobody.invalid:9092")
 
     assert shell("topics show").err == (
-        "sendtrace: nobody.invalid:9092: no broker answers; start it, or correct kafka.brokers\n"
+        "sendtrace: nobody.invalid:9092: no broker answers; start it, or correct kafka.bootstrap_servers\n"
     )
 
 

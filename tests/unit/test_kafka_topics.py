@@ -38,7 +38,13 @@ def with_setting(topic: Expected, name: str, value: str) -> Found:
 
 
 def test_the_topics_in_use_are_made_under_the_prefix() -> None:
-    assert list(topics()) == [f"p.{topic.name}" for topic in IN_USE] == ["p.raw", "p.transitions", "p.status", "p.dead"]
+    assert (
+        list(topics())
+        == [f"p.{topic.name}" for topic in IN_USE]
+        == [
+            *("p.raw", "p.transitions", "p.status", "p.dead", "p.receipts"),
+        ]
+    )
 
 
 def test_what_is_keyed_by_message_has_one_number_of_partitions() -> None:
@@ -47,6 +53,7 @@ def test_what_is_keyed_by_message_has_one_number_of_partitions() -> None:
         "p.transitions": 4,
         "p.status": 4,
         "p.dead": None,
+        "p.receipts": 4,
     }
 
 
@@ -176,7 +183,7 @@ def test_what_is_missing_has_no_differences_and_other_topics_are_left_alone() ->
     looked = compare(expected, found, broker="b:1")
 
     assert [each.expected.name for each in looked if each.found] == ["p.raw"]
-    assert [list(each.differences) for each in looked] == [[], [], [], []]
+    assert [list(each.differences) for each in looked] == [[], [], [], [], []]
 
 
 @pytest.mark.parametrize(
