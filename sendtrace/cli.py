@@ -45,6 +45,7 @@ _SET_UP: Final = "Set up"
 app.command(rich_help_panel=_SET_UP)(sources.init)
 app.command(rich_help_panel=_RUN)(serve.up)
 app.command(rich_help_panel=_RUN)(serve.gateway)
+app.command(rich_help_panel=_RUN)(serve.worker)
 app.command(rich_help_panel=_RUN)(serve.demo)
 app.command(rich_help_panel=_RUN)(serve.sandbox)
 app.command(rich_help_panel=_LOOK)(show.show)

@@ -23,6 +23,11 @@ class DataPaths:
         return self.directory / "spool"
 
     @property
+    def worker(self) -> Path:
+        """The state of a worker on Kafka, a folder for each of its processes; a cache that can be rebuilt."""
+        return self.directory / "worker"
+
+    @property
     def tables(self) -> Path:
         """The SQLite file with the tables, the state and the processed position."""
         return self.directory / "tables.db"

@@ -98,9 +98,13 @@ def expected_topics(kafka: KafkaSettings, *, body_bytes: int) -> tuple[Expected,
     return tuple(_expected(topic, kafka, body_bytes) for topic in IN_USE)
 
 
+def largest_record_bytes(body_bytes: int) -> int:
+    """What a record with the largest body may take, its headers included: `raw` and `dead` hold it."""
+    return max(_BATCH_BYTES, body_bytes + _HEADERS_BYTES)
+
+
 def _expected(topic: Topic, kafka: KafkaSettings, body_bytes: int) -> Expected:
-    largest_bytes = body_bytes + _HEADERS_BYTES if topic in _WITH_BODIES else 0
-    message_bytes = max(_BATCH_BYTES, largest_bytes)
+    message_bytes = largest_record_bytes(body_bytes) if topic in _WITH_BODIES else _BATCH_BYTES
     settings = [
         Setting(_CLEANUP, topic.cleanup),
         Setting("min.insync.replicas", str(kafka.min_insync_replicas)),

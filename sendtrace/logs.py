@@ -50,3 +50,5 @@ def configure_logs(role: str) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     # Of a broker that is away the client writes a line a second for each of its sockets; we write one a try.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for name in ("faust", "mode"):  # what they start and stop is of no use to an operator; that it failed is
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -24,6 +24,7 @@ class Label(StrEnum):
     SOURCE = "source"  # the configured sources
     REASON = "reason"  # `ingest.answers.ANSWERS`, or `schemas.rejections.RejectReason` for dead letters
     CAUSE = "cause"  # `ingest.auth.Denial`
+    PARTITION = "partition"  # numbers of a topic's partitions
 
 
 class Metric(NamedTuple):
@@ -75,6 +76,15 @@ SPOOL_DRAINED: Final = _counter("spool_drained", None, "Postbacks sent from the 
 SPOOL_FULL: Final = _counter("spool_full", None, "Postbacks the spool had no room for; their senders got 503.")
 SPOOL_BYTES: Final = _gauge("spool_waiting_bytes", None, "Bytes in the spool that are not with Kafka yet.")
 
+# The processes of `sendtrace worker`; a partition's counters since it was given to its process.
+WORKER_READY: Final = _gauge("worker_processes_ready", None, "Processes that have their partitions and get work done.")
+WORKER_RESTARTS: Final = _counter("worker_restarts", None, "Times a process was started again after it ended.")
+WORKER_PARTITIONS: Final = _gauge("worker_partitions", None, "Partitions of the raw topic this worker has.")
+WORKER_EVENTS: Final = _counter("worker_postbacks", Label.PARTITION, "Postbacks handled and committed.")
+WORKER_DEAD: Final = _counter("worker_dead", Label.PARTITION, "Postbacks of those that became dead letters.")
+WORKER_TRANSACTIONS: Final = _counter("worker_transactions", Label.PARTITION, "Kafka transactions committed.")
+WORKER_LAG: Final = _gauge("worker_lag_records", Label.PARTITION, "Postbacks on the raw topic not handled yet.")
+
 # The processor and its tables, since the data began.
 PROCESSED: Final = _gauge("processed_position_bytes", None, "Everything before it in the raw log is in the tables.")
 BACKLOG_BYTES: Final = _gauge("backlog_bytes", None, "Bytes of the raw log that are not in the tables yet.")
@@ -113,4 +123,10 @@ ON_KAFKA: Final = (
     *GATEWAY,
     *(KAFKA_BATCHES, KAFKA_RECORDS, KAFKA_FAILED, KAFKA_CAN_KEEP),
     *(SPOOLED, SPOOL_DRAINED, SPOOL_FULL, SPOOL_BYTES),
+)
+
+#: What `sendtrace worker` tells.
+WORKER: Final = (
+    *(WORKER_READY, WORKER_RESTARTS, WORKER_PARTITIONS),
+    *(WORKER_EVENTS, WORKER_DEAD, WORKER_TRANSACTIONS, WORKER_LAG),
 )

@@ -14,9 +14,10 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from ingest.file_log_reader import ExpiredPositionError, FileLogReader
+from processors.attempts import MOST_KILLS, Suspicion
 from processors.classify import Classifier
 from processors.normalize import Normalizer
 from processors.partition import PartitionProcessor, poison
@@ -35,35 +36,9 @@ MOST_BATCH_BYTES: Final = 2 * 1024 * 1024
 #: half the time an event).
 SLICE_BYTES: Final = 48 * 1024
 _RETRIES_AT_ONCE: Final = 500
-_MOST_KILLS: Final = 2
 _STORE_TROUBLE: Final = (sqlite3.Error, OSError)  # the disk's fault, not the record's
 
 _log = logging.getLogger(__name__)
-
-
-class Suspicion(Protocol):
-    """Remembers over a crash which record was in hand."""
-
-    def take_up(self, position: int) -> int:
-        """How often the record at `position` was taken up before, and not put down."""
-        ...
-
-
-class MarkedAttempts:
-    """`Suspicion` in a small file: written before a record is handled, so it survives the process."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def take_up(self, position: int) -> int:
-        """See `Suspicion`. Not fsynced: it has to survive the process, not the machine."""
-        try:
-            held, times = (int(word) for word in self._path.read_text(encoding="ascii").split())
-        except (FileNotFoundError, ValueError):
-            held, times = -1, 0
-        times = times if held == position else 0
-        self._path.write_text(f"{position} {times + 1}", encoding="ascii")
-        return times
 
 
 class Retried(NamedTuple):
@@ -169,7 +144,7 @@ class ProcessorLoop:
             self._handle(records[start : start + size], rest[0].position if rest else next_position)
 
     def _killed_before(self, record: LogRecord) -> bool:
-        return self._suspicion is not None and self._suspicion.take_up(record.position) >= _MOST_KILLS
+        return self._suspicion is not None and self._suspicion.take_up(record.position) >= MOST_KILLS
 
     def _retry(self, record: LogRecord) -> bool:
         """Whether it was applied this time."""

@@ -22,17 +22,18 @@ from pathlib import Path
 from typing import Final
 
 from ingest.file_log_reader import FileLogReader
+from processors.attempts import MarkedAttempts
 from schemas.ports import Clock
 from schemas.times import iso_ms
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
+from sendtrace.kept_running import EXIT_UNUSABLE
 from sendtrace.logs import configure_logs
-from sendtrace.processor_loop import MarkedAttempts, ProcessorLoop, open_loop, processor_lock
+from sendtrace.processor_loop import ProcessorLoop, open_loop, processor_lock
 from sinks.tables.migrations import MigrationError
 from sinks.tables.sqlite_writer import SqliteTables
 
 END: Final = struct.Struct("<Q")
-EXIT_UNUSABLE: Final = 3
 _PIPE_READ_BYTES: Final = 65_536
 _IDLE_S: Final = 0.25  # how long a request to retry dead letters may wait
 _PAUSE_AFTER_FAILED_WRITE_S: Final = 1.0

@@ -20,6 +20,7 @@ from sendtrace.terminal import complain, ready_line, say
 _DEMO_DIRECTORY: Final = Path("demo-data")
 _REPORT_PERIOD_S: Final = 5.0
 _MOST_PER_S: Final = 1_000.0
+_MOST_PROCESSES: Final = 256
 
 Rate = Annotated[
     float,
@@ -56,6 +57,28 @@ def gateway(*, config: Config = None, data: Data = None, port: Port = None, admi
 
     settings = settings_of(config, data=data, port=port, admin_port=admin_port)
     return run(settings, on_ready=lambda running: say(ready_line(*running)), notice=complain)
+
+
+def worker(
+    *,
+    config: Config = None,
+    data: Data = None,
+    admin_port: AdminPort = None,
+    processes: Annotated[
+        int, typer.Option("--processes", metavar="N", min=1, max=_MOST_PROCESSES, help="One for each core to use.")
+    ] = 1,
+) -> int:
+    """Handle postbacks from Kafka, until Ctrl-C: raw in; transitions, status and dead letters out.
+
+    Any number of workers share the partitions, each with a data directory of its own: its state, which
+    is made again from the topics when it is gone.
+
+    Example: sendtrace worker --processes 2 --data ./worker-data
+    """
+    from sendtrace.worker_role import run  # noqa: PLC0415  as in `up`
+
+    settings = settings_of(config, data=data, admin_port=admin_port)
+    return run(settings, processes=processes, on_ready=lambda admin: say(f"ready  {admin} (admin)"), notice=complain)
 
 
 def demo(

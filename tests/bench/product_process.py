@@ -62,7 +62,7 @@ class ProcessorThread(ProcessorChild):
 
     @override
     async def stop(self) -> None:
-        self._close_pipe()
+        self._ask_to_end()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 

@@ -16,6 +16,7 @@ import orjson
 
 from ingest.file_log import FileLog
 from ingest.file_log_reader import FileLogReader
+from processors.attempts import MarkedAttempts
 from processors.classify import Classifier
 from processors.normalize import Normalizer
 from processors.partition import PartitionProcessor
@@ -24,7 +25,7 @@ from schemas.postback import KIND_POSTBACK, Postback
 from schemas.receipts import ReceiptIds
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
-from sendtrace.processor_loop import MarkedAttempts, ProcessorLoop
+from sendtrace.processor_loop import ProcessorLoop
 from sinks.tables.sqlite_writer import SqliteTables
 
 RAISES = b'{"dispatch_id": "raises", "status": "sent"}'

@@ -1,0 +1,81 @@
+"""Brings the state of a partition up to the end of topic `status`, in bulk, and tells where its input goes on.
+
+To be called after the partition's outbox is open: from then on nobody else can write to either, so the
+end that is found is the end. Only committed records count.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+from processors.faust_shell.outbox import Brokers
+from processors.faust_shell.state_store import RocksStates
+from schemas.topics import RAW, STATUS
+
+_FETCH_BYTES: Final = 4 * 1024 * 1024
+_POLL_MS: Final = 20  # a fetch that holds only markers returns nothing, and moves the position all the same
+
+_log = logging.getLogger(__name__)
+
+
+class Recovered(NamedTuple):
+    """What was read to get there, and the raw offset to go on from; `None`: from the beginning."""
+
+    records: int
+    seconds: float
+    raw_offset: int | None
+
+
+async def recover(
+    states: RocksStates, brokers: Brokers, partition: int, *, progressed: Callable[[], None]
+) -> Recovered:
+    """Apply what `states` lacks. `progressed` is called for every fetch. Raises `KafkaError` and `StateError`."""
+    started = time.monotonic()
+    status = TopicPartition(brokers.topic(STATUS.name), partition)
+    raw = TopicPartition(brokers.topic(RAW.name), partition)
+    async with _reader(brokers) as consumer:
+        consumer.assign([status])
+        first = (await consumer.beginning_offsets([status]))[status]
+        end = (await consumer.end_offsets([status]))[status]
+        if states.position > end:
+            _log.warning("partition %d: the state here is of another topic than %s; made anew", partition, status.topic)
+            states.clear()
+        consumer.seek(status, max(states.position, first))
+        records = 0
+        while (position := await consumer.position(status)) < end:
+            fetched = (await consumer.getmany(status, timeout_ms=_POLL_MS)).get(status, [])
+            if fetched:
+                latest = {record.key: record.value for record in fetched if record.key is not None}
+                states.write(latest.items(), fetched[-1].offset + 1)
+                records += len(fetched)
+            if fetched or await consumer.position(status) > position:
+                progressed()
+        if end > states.position:  # transaction markers, and records that were compacted away
+            states.write((), end)
+        return Recovered(records, time.monotonic() - started, await consumer.committed(raw))
+
+
+@asynccontextmanager
+async def _reader(brokers: Brokers) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of its own, no member of the group: only to read, and to ask how far the group is."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=list(brokers.addresses),
+        group_id=brokers.group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=_FETCH_BYTES,
+        request_timeout_ms=round(brokers.request_timeout_s * 1000),
+    )
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
