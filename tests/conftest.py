@@ -17,7 +17,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest_plugins = ("tests.kafka.kafka_rig",)
+pytest_plugins = ("tests.kafka.kafka_rig", "tests.postgres.postgres_rig")
 
 # No deadline: two shared cores make single examples slow by accident.
 settings.register_profile("default", max_examples=60, deadline=None)

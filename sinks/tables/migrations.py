@@ -1,13 +1,13 @@
 """Numbered SQL files, applied once each, in order.
 
 A migration that ran is never edited: its digest is kept, and a changed file stops the start. There
-is no way back; a rollback is the next number.
+is no way back; a rollback is the next number. Those of Postgres run in `sinks.tables.postgres_schema`.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from typing import Final, NamedTuple
@@ -60,7 +60,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> 
     try:
         connection.execute(_LEDGER)
         done = dict(connection.execute("SELECT number, digest FROM schema_migrations").fetchall())
-        _check(done, migrations)
+        check(done, migrations, elsewhere="data directory")
         missing = [migration for migration in migrations if migration.number not in done]
         for migration in missing:
             for statement in _statements(migration.sql):
@@ -73,12 +73,16 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> 
     return len(missing)
 
 
-def _check(done: dict[int, str], migrations: Sequence[Migration]) -> None:
+def check(done: Mapping[int, str], migrations: Sequence[Migration], *, elsewhere: str) -> None:
+    """Raises `MigrationError` when `done`, the numbers that ran and their digests, is ahead of `migrations` or differs.
+
+    `elsewhere` is what an older release can be given another of.
+    """
     newest = max(done, default=0)
     if newest > len(migrations):
         raise MigrationError(
             f"the tables are at migration {newest:04d}, this release knows {len(migrations):04d}: "
-            "start the newer release, or give this one another data directory"
+            f"start the newer release, or give this one another {elsewhere}"
         )
     for migration in migrations:
         if done.get(migration.number, migration.digest) != migration.digest:

@@ -1,0 +1,1 @@
+"""The SQL that makes the Postgres tables, by number."""
