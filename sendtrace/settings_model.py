@@ -31,6 +31,7 @@ from ingest.segments import MAX_FRAME_BYTES, MAX_META_BYTES, PREFIX_BYTES
 from ingest.signatures import secret_bytes
 from sendtrace.settings_kafka import KafkaSettings
 from sendtrace.settings_table import SettingsTable, listed
+from sendtrace.settings_tables import TablesSettings
 
 ENV_PREFIX: Final = "SENDTRACE_"
 ENV_NESTING: Final = "__"
@@ -206,6 +207,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = Field(default_factory=StorageSettings, description="a table")
     classifier: ClassifierSettings = Field(default_factory=ClassifierSettings, description="a table")
     kafka: KafkaSettings = Field(default_factory=KafkaSettings, description="a table")
+    tables: TablesSettings = Field(default_factory=TablesSettings, description="a table")
 
     @classmethod
     @override
