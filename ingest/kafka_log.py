@@ -14,13 +14,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
-from zlib import crc32
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from schemas.kafka_records import headers_of
+from schemas.kafka_records import headers_of, partition_of
 from schemas.ports import Waiter
 from schemas.postback import Postback
 
@@ -85,7 +84,7 @@ class KafkaLog:
     """Keeps postbacks on one topic; a `PostbackLog`. Used by the event loop that called `start`.
 
     `key_of` names a postback's key; those with the same key are kept in the order of the calls, in
-    the partition CRC-32 of the key gives, as librdkafka's `consistent` partitioner has it.
+    the partition that `schemas.kafka_records.partition_of` gives.
     """
 
     def __init__(
@@ -121,7 +120,7 @@ class KafkaLog:
         name = self._key_of(postback)
         key = None if name is None else name.encode()
         self._pending_bytes += size
-        lane = self._lanes[crc32(postback.receipt_id.encode() if key is None else key) % len(self._lanes)]
+        lane = self._lanes[partition_of(key, postback.receipt_id, len(self._lanes))]
         lane.waiting.append(_Waiting(key, postback, waiter, size))
         if not lane.busy:  # what else arrives in this turn of the loop goes along
             lane.busy = True
@@ -143,7 +142,7 @@ class KafkaLog:
         while self._tasks:
             await asyncio.wait(self._tasks)
         if self._lanes:
-            await _end(self._lanes[0].producer)
+            await end_producer(self._lanes[0].producer)
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -167,9 +166,9 @@ class KafkaLog:
                     partitions = await producer.partitions_for(self._topic)
             except _TROUBLE as error:
                 _log.warning("kafka: %s; trying again in %g s", self._told(error), pause_s)
-                await _end(producer)
+                await end_producer(producer)
             except asyncio.CancelledError:
-                await _end(producer)
+                await end_producer(producer)
                 raise
             else:
                 self._lanes = [_Lane(partition, producer) for partition in sorted(partitions)]
@@ -220,7 +219,7 @@ class KafkaLog:
         for lane in lanes:
             self._settle(lane.waiting, kept=False)
             lane.waiting = []
-        self._run(_end(producer))
+        self._run(end_producer(producer))
         if not self._closing:
             self._connecting = asyncio.get_running_loop().create_task(self._connect(_FIRST_PAUSE_S))
 
@@ -239,7 +238,7 @@ class KafkaLog:
         return f"{', '.join(self._brokers)}: {type(error).__name__}: {error}"
 
 
-async def _end(producer: AIOKafkaProducer) -> None:
+async def end_producer(producer: AIOKafkaProducer) -> None:
     """Stop it, what it has in hand or not.
 
     Its own `stop` waits until every batch is delivered, and an idempotent one is tried for ever:

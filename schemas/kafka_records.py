@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
+from zlib import crc32
 
 from schemas.codec import RecordError
 from schemas.postback import Postback
@@ -29,6 +30,14 @@ def headers_of(postback: Postback) -> list[tuple[str, bytes]]:
         ("received_ms", b"%d" % postback.received_ms),
         *_common(postback.source, postback.provider, postback.kind, postback.content_type, postback.content_encoding),
     ]
+
+
+def partition_of(key: bytes | None, receipt_id: str, partitions: int) -> int:
+    """Where a record of the raw topic lies: CRC-32 of its key, as librdkafka's `consistent` partitioner has it.
+
+    One without a key goes anywhere; its receipt id spreads such records evenly.
+    """
+    return crc32(receipt_id.encode() if key is None else key) % partitions
 
 
 def postback_of(headers: Headers, value: bytes | None) -> Postback:

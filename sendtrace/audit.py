@@ -6,13 +6,15 @@ difference is shown, never levelled out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from schemas.records import Audit, AuditRow
-from sinks.tables.sqlite_reader import AuditCount, SqliteReader
+from sinks.tables.tables_reader import AuditCount, Audited, TablesReader
 
 
+@runtime_checkable
 class CountedLog(Protocol):
     """The raw log as the audit sees it (`ingest.file_log_reader.FileLogReader`)."""
 
@@ -29,17 +31,41 @@ class CountedLog(Protocol):
         ...
 
 
-def audit(reader: SqliteReader, log_reader: CountedLog) -> Audit:
-    """The account of one moment. Raises `sqlite3.Error` and `OSError`.
+class CountedTopic(Protocol):
+    """The raw topic as the audit sees it (`sendtrace.kafka_log_view.KafkaLogView`)."""
+
+    def count_pending(self, raw_positions: Mapping[int, int]) -> Mapping[tuple[str, str], int]:
+        """Bodies from those offsets, by partition, to where the topic ends now, by source and hour."""
+        ...
+
+
+def audit(reader: TablesReader, log: CountedLog | CountedTopic) -> Audit:
+    """The account of one moment. Raises `sqlite3.Error`, `TablesError`, `OSError`, and on Kafka `BrokerError`.
 
     The tables come first, their counts and their position in one snapshot; the end of the log is
     asked for after that, so it lies behind the position and what is between the two is pending.
     """
-    position, handled = reader.audit_rows()
+    return _of_log(reader.audit_rows(), log) if isinstance(log, CountedLog) else _of_topic(reader.audit_rows(), log)
+
+
+def _of_log(audited: Audited, log: CountedLog) -> Audit:
     # Who tells the end may hear of it later than the processor did; what was handled was in the log.
-    end = max(position, log_reader.end_position())
-    accepted = log_reader.count_by_hour(end)
-    pending = log_reader.count_from(position, end)
+    end = max(audited.position, log.end_position())
+    accepted = log.count_by_hour(end)
+    return _account(audited.counts, accepted, log.count_from(audited.position, end))
+
+
+def _of_topic(audited: Audited, topic: CountedTopic) -> Audit:
+    """The sink counted the raw topic itself up to its positions, apart from what the worker says became of it."""
+    pending = topic.count_pending(audited.raw_positions)
+    accepted = Counter(pending)
+    accepted.update({(count.source, count.hour): count.accepted for count in audited.counts})
+    return _account(audited.counts, accepted, pending)
+
+
+def _account(
+    handled: Sequence[AuditCount], accepted: Mapping[tuple[str, str], int], pending: Mapping[tuple[str, str], int]
+) -> Audit:
     known = {(count.source, count.hour): count for count in handled}
     keys = sorted({*accepted, *pending, *known})
     keys.sort(key=_hour, reverse=True)  # newest first, and within an hour still by source

@@ -17,19 +17,20 @@ from typer.main import get_command
 
 from ingest.segment_directory import LogDirectoryError
 from processors.classify import RulesError
-from sendtrace.commands import audit, dead, inspect_settings, serve, show, sources, tail, topics
+from sendtrace.commands import audit, dead, inspect_settings, serve, show, sink, sources, tail, topics
 from sendtrace.commands.common import OK, TROUBLE, WRONG_USE, TroubleError
 from sendtrace.kafka_topics import BrokerError
 from sendtrace.processor_loop import AlreadyRunningError
 from sendtrace.settings import SettingsError
 from sendtrace.terminal import complain
 from sinks.tables.migrations import MigrationError
+from sinks.tables.trouble import TablesError
 
 #: Mistakes and trouble; anything else is a fault of ours and ends in a traceback.
 _EXPECTED: Final = (
     *(TyperException, SettingsError, RulesError),
     *(TroubleError, LogDirectoryError, AlreadyRunningError, MigrationError, BrokerError),
-    *(sqlite3.Error, OSError),
+    *(sqlite3.Error, TablesError, OSError),
 )
 
 app = typer.Typer(
@@ -46,6 +47,8 @@ app.command(rich_help_panel=_SET_UP)(sources.init)
 app.command(rich_help_panel=_RUN)(serve.up)
 app.command(rich_help_panel=_RUN)(serve.gateway)
 app.command(rich_help_panel=_RUN)(serve.worker)
+app.add_typer(sink.sink_app, name="sink", rich_help_panel=_RUN)
+app.command(rich_help_panel=_RUN)(sink.web)
 app.command(rich_help_panel=_RUN)(serve.demo)
 app.command(rich_help_panel=_RUN)(serve.sandbox)
 app.command(rich_help_panel=_LOOK)(show.show)
@@ -83,7 +86,7 @@ def _explained(error: Exception) -> tuple[int, Sequence[str]]:
     if isinstance(error, TyperException):
         told = " ".join(error.format_message().split()).removesuffix(".")
         return error.exit_code, [f"{told}{_help_for(error)}"]
-    if isinstance(error, sqlite3.Error):
+    if isinstance(error, sqlite3.Error | TablesError):
         return TROUBLE, [f"tables: {error}"]
     if isinstance(error, OSError) and error.filename:
         return TROUBLE, [f"{error.filename}: {error.strerror}"]

@@ -18,6 +18,7 @@ from rich.text import Text
 from sendtrace.clock import SystemClock
 from sendtrace.commands.audit import audit_of, verdict
 from sendtrace.commands.common import settings_of
+from sendtrace.commands.places import Place
 from sendtrace.data_paths import DataPaths
 from sendtrace.demo_board import Board
 from sendtrace.demo_data import demo_data
@@ -61,7 +62,7 @@ def run_demo(options: DemoOptions) -> int:
 def _farewell(data: Path, board: Board) -> None:
     us = program()
     say()
-    say(verdict(audit_of(DataPaths(data))))
+    say(verdict(audit_of(Place(DataPaths(data), None))))
     example = board.example()
     if example is not None:
         say(f"a message   {us} show {example} --data {data}")
@@ -117,7 +118,7 @@ class _Demo:
         self.board.count(reader.counts_by_status())
         counts = reader.audit_rows().counts
         applied, folded, dead = (
-            (sum(column) for column in zip(*(row[2:] for row in counts), strict=True)) if counts else (0, 0, 0)
+            (sum(column) for column in zip(*(row[2:5] for row in counts), strict=True)) if counts else (0, 0, 0)
         )
         return first, f"{applied + folded + dead:,} postbacks, {folded:,} folded as repeats, {dead:,} not understood"
 

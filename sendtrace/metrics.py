@@ -25,6 +25,8 @@ class Label(StrEnum):
     REASON = "reason"  # `ingest.answers.ANSWERS`, or `schemas.rejections.RejectReason` for dead letters
     CAUSE = "cause"  # `ingest.auth.Denial`
     PARTITION = "partition"  # numbers of a topic's partitions
+    TOPIC = "topic"  # `schemas.topics`
+    PLACE = "topic_partition"  # a topic of ours and the number of one of its partitions
 
 
 class Metric(NamedTuple):
@@ -85,6 +87,15 @@ WORKER_DEAD: Final = _counter("worker_dead", Label.PARTITION, "Postbacks of thos
 WORKER_TRANSACTIONS: Final = _counter("worker_transactions", Label.PARTITION, "Kafka transactions committed.")
 WORKER_LAG: Final = _gauge("worker_lag_records", Label.PARTITION, "Postbacks on the raw topic not handled yet.")
 
+# `sendtrace sink tables`, since this process started.
+SINK_TRANSACTIONS: Final = _counter("sink_transactions", None, "Transactions the tables took.")
+SINK_ROWS: Final = _counter("sink_rows", Label.TOPIC, "Rows those wrote, by the topic they came from.")
+SINK_LAG: Final = _gauge("sink_lag_records", Label.PLACE, "Offsets that are not in the tables yet.")
+SINK_NOT_UNDERSTOOD: Final = _counter("sink_not_understood", None, "Records that are none of ours; the log names each.")
+SINK_SET_ASIDE: Final = _counter("sink_rows_set_aside", None, "Rows the database refused; table set_aside has them.")
+SINK_CAUGHT_UP: Final = _gauge("sink_caught_up", None, "1 once everything there was at the start is in the tables.")
+SINK_TROUBLE: Final = _gauge("sink_trouble", None, "1 while Kafka or the database keeps it from work, else 0.")
+
 # The processor and its tables, since the data began.
 PROCESSED: Final = _gauge("processed_position_bytes", None, "Everything before it in the raw log is in the tables.")
 BACKLOG_BYTES: Final = _gauge("backlog_bytes", None, "Bytes of the raw log that are not in the tables yet.")
@@ -129,4 +140,10 @@ ON_KAFKA: Final = (
 WORKER: Final = (
     *(WORKER_READY, WORKER_RESTARTS, WORKER_PARTITIONS),
     *(WORKER_EVENTS, WORKER_DEAD, WORKER_TRANSACTIONS, WORKER_LAG),
+)
+
+#: What `sendtrace sink tables` tells.
+SINK: Final = (
+    *(SINK_TRANSACTIONS, SINK_ROWS, SINK_LAG, SINK_NOT_UNDERSTOOD, SINK_SET_ASIDE),
+    *(SINK_CAUGHT_UP, SINK_TROUBLE),
 )

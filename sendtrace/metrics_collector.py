@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -22,7 +22,8 @@ from schemas.rejections import RejectReason
 from sendtrace import metrics
 from sendtrace.metrics import Kind, Metric
 from sendtrace.read_side import ReadSide
-from sinks.tables.sqlite_reader import AuditCount
+from sinks.tables.tables_reader import AuditCount, Handled
+from sinks.tables.trouble import TablesError
 
 #: Prometheus' text format; every scraper takes it, so nothing is negotiated.
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -69,7 +70,7 @@ def _read(side: ReadSide) -> Iterator[tuple[Metric, Values]]:
     yield metrics.PROCESSOR_RESTARTS, side.processor_restarts()
     try:
         tables = list(_tables(side, counters))
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, TablesError, OSError) as error:
         _log.error("metrics: tables or raw log cannot be read: %s", error)
         tables = []
     yield metrics.TABLES_READABLE, bool(tables)
@@ -102,12 +103,19 @@ def _raw_log(stats: LogStats) -> Iterator[tuple[Metric, Values]]:
 
 def _tables(side: ReadSide, counters: Counters) -> Iterator[tuple[Metric, Values]]:
     """The tables first and the log's end after them, so that a backlog is never negative."""
-    position, counts, open_dead = side.reader.handled()
+    handled = side.reader.handled()
+    position = handled.position
     end = side.log.end_position()
     yield metrics.PROCESSED, position
     yield metrics.BACKLOG_BYTES, max(0, end - position)
     yield metrics.BACKLOG_RECORDS, sum(side.log.count_from(position, end).values())
-    known = [*(AuditCount(name, "", 0, 0, 0) for name in counters.sources), *counts]
+    yield from outcome_values(handled, sources=counters.sources)
+
+
+def outcome_values(handled: Handled, *, sources: Iterable[str] = ()) -> Iterator[tuple[Metric, Values]]:
+    """What became of the postbacks; `sources` are named even where nothing came from them."""
+    counts, open_dead = handled.counts, handled.open_dead
+    known = [*(AuditCount(name, "", 0, 0, 0) for name in sources), *counts]
     yield metrics.APPLIED, _by_source((count.source, count.applied) for count in known)
     yield metrics.DUPLICATES, _by_source((count.source, count.duplicates) for count in known)
     yield metrics.DEAD, _by_source((count.source, count.dead) for count in known)

@@ -10,13 +10,45 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Protocol
 
 from ingest.counters import Counters
 from ingest.file_log import LogStats
 from ingest.file_log_reader import FileLogReader
-from sinks.tables.sqlite_reader import SqliteReader
+from schemas.records import Audit
+from sendtrace.audit import CountedTopic, audit
+from sinks.tables.tables_reader import TablesReader
 
 Counts = Mapping[tuple[str, str], int]
+
+
+class Readable(Protocol):
+    """What the read API and most of the page need, embedded or on Kafka."""
+
+    @property
+    def reader(self) -> TablesReader:
+        """The tables."""
+        ...
+
+    def body_at(self, position: int) -> bytes | None:
+        """The body at a position of the raw log, or `None`."""
+        ...
+
+    def audit(self) -> Audit:
+        """The account of this moment."""
+        ...
+
+
+class RawTopic(CountedTopic, Protocol):
+    """The raw topic (`sendtrace.kafka_log_view.KafkaLogView`, which imports the client: not everybody needs that)."""
+
+    def body_at(self, position: int) -> bytes | None:
+        """The exact body at a `raw_position`, or `None`."""
+        ...
+
+    def close(self) -> None:
+        """Hang up."""
+        ...
 
 
 class LogView:
@@ -75,7 +107,7 @@ class LogView:
 class ReadSide:
     """Everything the admin surface is made of. The callables are cheap, do not block and are called from any thread."""
 
-    reader: SqliteReader
+    reader: TablesReader
     log: LogView
     gateway_counters: Callable[[], Counters]
     log_stats: Callable[[], LogStats]
@@ -83,3 +115,27 @@ class ReadSide:
     processor_restarts: Callable[[], int]
     processor_alive: Callable[[], bool]
     can_keep: Callable[[], bool]
+
+    def body_at(self, position: int) -> bytes | None:
+        """See `LogView`."""
+        return self.log.body_at(position)
+
+    def audit(self) -> Audit:
+        """Does everything accepted add up? See `sendtrace.audit`."""
+        return audit(self.reader, self.log)
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaReadSide:
+    """What `sendtrace web` is made of: the tables of the sink, and the raw topic for bodies and what is pending."""
+
+    reader: TablesReader
+    log: RawTopic
+
+    def body_at(self, position: int) -> bytes | None:
+        """See `RawTopic`."""
+        return self.log.body_at(position)
+
+    def audit(self) -> Audit:
+        """The same. Raises `BrokerError` besides."""
+        return audit(self.reader, self.log)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -20,7 +20,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from sendtrace.read_side import ReadSide
+from sendtrace.kafka_topics import BrokerError
+from sendtrace.read_side import Readable, ReadSide
 from sendtrace.web_answers import ApiError, error_answer, json_answer
 from sendtrace.web_api import ENDPOINTS, Endpoint
 from sendtrace.web_docs import docs, openapi
@@ -29,6 +30,7 @@ from sendtrace.web_health import livez, metrics_of, readyz_of
 from sendtrace.web_page import HTML_HEADERS, page
 from sendtrace.web_query import read_query
 from sinks.tables.pages import CursorError
+from sinks.tables.trouble import TablesError
 
 _RETRY_AFTER_S: Final = 10
 _NOTHING_HERE: Final = "there is nothing here; /docs lists what there is"
@@ -39,11 +41,16 @@ _log = logging.getLogger(__name__)
 
 def admin_app(side: ReadSide, *, token: str | None, host: str) -> ASGIApp:
     """The application. `token` and `host` are those of `[admin]`; without a token `host` must be loopback."""
+    health = [Route("/readyz", readyz_of(side)), Route("/metrics", metrics_of(side))]
+    return read_app(side, health, token=token, host=host)
+
+
+def read_app(side: Readable, health: Sequence[Route], *, token: str | None, host: str) -> ASGIApp:
+    """Read API and page, with `/readyz` and `/metrics` of whoever serves them."""
     app = Starlette(
         routes=[
             Route("/livez", livez),
-            Route("/readyz", readyz_of(side)),
-            Route("/metrics", metrics_of(side)),
+            *health,
             Route("/", lambda _request: page(side)),
             Route("/docs", _fixed(docs().encode(), HTML_HEADERS)),
             Route("/openapi.json", _fixed(orjson.dumps(openapi()), {"Content-Type": "application/json"})),
@@ -54,6 +61,8 @@ def admin_app(side: ReadSide, *, token: str | None, host: str) -> ASGIApp:
             CursorError: _cursor_error,
             HTTPException: _http_error,
             sqlite3.Error: _unreadable,
+            TablesError: _unreadable,
+            BrokerError: _unreadable,
             OSError: _unreadable,
             Exception: _fault,
         },
@@ -62,7 +71,7 @@ def admin_app(side: ReadSide, *, token: str | None, host: str) -> ASGIApp:
     return Guard(app, token=token, host=host)
 
 
-def _answers(endpoint: Endpoint, side: ReadSide) -> Callable[[Request], Response]:
+def _answers(endpoint: Endpoint, side: Readable) -> Callable[[Request], Response]:
     """A plain function, so that Starlette runs it in the thread pool."""
 
     def answer(request: Request) -> Response:

@@ -13,14 +13,13 @@ from typing import Final
 from schemas.records import Audit, DeadLetterView, MessageDetail, MessageStatus
 from schemas.rejections import RejectReason
 from schemas.statuses import STATUS, Outcome
-from sendtrace.audit import audit
-from sendtrace.read_side import ReadSide
+from sendtrace.read_side import Readable
 from sendtrace.web_answers import ApiError
 from sendtrace.web_query import CURSOR, LIMIT, Parameter, limit_of
 from sinks.tables.pages import MOST_ITEMS, Page
 
 #: (the read side, query parameters, parts of the path) → what is answered as JSON.
-Answer = Callable[[ReadSide, dict[str, str], Mapping[str, str]], object]
+Answer = Callable[[Readable, dict[str, str], Mapping[str, str]], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +34,7 @@ class Endpoint:
     list_name: str | None = None
 
 
-def _messages(side: ReadSide, asked: dict[str, str], _path: Mapping[str, str]) -> object:
+def _messages(side: Readable, asked: dict[str, str], _path: Mapping[str, str]) -> object:
     page = side.reader.messages(
         q=asked.get("q"),
         dispatch_id=asked.get("dispatch_id"),
@@ -50,14 +49,14 @@ def _messages(side: ReadSide, asked: dict[str, str], _path: Mapping[str, str]) -
     return _listed("messages", page)
 
 
-def _message(side: ReadSide, _asked: dict[str, str], path: Mapping[str, str]) -> object:
-    found = side.reader.message(path["message_id"], body_at=side.log.body_at)
+def _message(side: Readable, _asked: dict[str, str], path: Mapping[str, str]) -> object:
+    found = side.reader.message(path["message_id"], body_at=side.body_at)
     if found is None:
         raise ApiError(404, "not_found", "there is no message of this id; /v1/messages?q= finds it by any identifier")
     return found
 
 
-def _dead(side: ReadSide, asked: dict[str, str], _path: Mapping[str, str]) -> object:
+def _dead(side: Readable, asked: dict[str, str], _path: Mapping[str, str]) -> object:
     page = side.reader.dead(
         reason=asked.get("reason"),
         source=asked.get("source"),
@@ -68,9 +67,9 @@ def _dead(side: ReadSide, asked: dict[str, str], _path: Mapping[str, str]) -> ob
     return _listed("dead", page)
 
 
-def _audit(side: ReadSide, asked: dict[str, str], _path: Mapping[str, str]) -> object:
+def _audit(side: Readable, asked: dict[str, str], _path: Mapping[str, str]) -> object:
     most_rows = limit_of(asked) if "limit" in asked else None
-    account = audit(side.reader, side.log)
+    account = side.audit()
     account["rows"] = account["rows"][:most_rows]
     return account
 

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from sendtrace.metrics_collector import CONTENT_TYPE, exposition, registry_of
 from sendtrace.read_side import ReadSide
 from sendtrace.web_answers import json_answer
+from sinks.tables.trouble import TablesError
 
 _PROBE_WAIT_S: Final = 1.0
 
@@ -64,5 +65,5 @@ async def _position(side: ReadSide) -> int | None:
     """How far the tables are; `None` when they do not say so in time."""
     try:
         return await asyncio.wait_for(asyncio.to_thread(side.reader.progress), _PROBE_WAIT_S)
-    except (TimeoutError, sqlite3.Error, OSError):
+    except (TimeoutError, sqlite3.Error, TablesError, OSError):
         return None

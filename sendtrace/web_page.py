@@ -20,8 +20,8 @@ from starlette.responses import Response
 from schemas.records import Audit, MessageStatus
 from schemas.rejections import ADVICE, RejectReason
 from schemas.statuses import ORDER, STATUS, Outcome
-from sendtrace.audit import audit
-from sendtrace.read_side import ReadSide
+from sendtrace.kafka_topics import BrokerError
+from sendtrace.read_side import Readable, ReadSide
 
 _FAILURES: Final = 12
 _TEXT_CHARS: Final = 240
@@ -43,7 +43,7 @@ HTML_HEADERS: Final = {
 }
 
 
-def page(side: ReadSide) -> Response:
+def page(side: Readable) -> Response:
     """The page as of now. Reads the disk: for the thread pool."""
     counts = side.reader.counts_by_status()
     html = _PAGE.substitute(
@@ -74,10 +74,25 @@ def text(value: str, *, most_chars: int = _TEXT_CHARS) -> str:
     return f"<bdi>{escape(plain if len(plain) <= most_chars else plain[:most_chars] + '…')}</bdi>"
 
 
-def _parts(side: ReadSide) -> str:
-    account = audit(side.reader, side.log)
-    restarts = side.processor_restarts()
+def _parts(side: Readable) -> str:
+    process = _process(side) if isinstance(side, ReadSide) else ""
+    try:
+        account = side.audit()
+    except BrokerError as error:  # the tables are shown all the same
+        return process + _part("Audit", "cannot be made", False, text(str(error)))
     pending = account["pending"]
+    return "".join(
+        (
+            process,
+            _part("Backlog", f"{pending:,} pending" if pending else "none", True, "kept, not yet in the tables"),
+            _part("Audit", "adds up" if account["balanced"] else "does not add up", account["balanced"], _sum(account)),
+        )
+    )
+
+
+def _process(side: ReadSide) -> str:
+    """What runs in the process that serves the page; on Kafka gateway and worker are elsewhere."""
+    restarts = side.processor_restarts()
     return "".join(
         (
             _part("Postbacks", "kept" if side.can_keep() else "cannot be kept", side.can_keep(), _gateway(side)),
@@ -87,8 +102,6 @@ def _parts(side: ReadSide) -> str:
                 side.processor_alive(),
                 f"{restarts:,} restarts" if restarts else "no restarts",
             ),
-            _part("Backlog", f"{pending:,} pending" if pending else "none", True, "kept, not yet in the tables"),
-            _part("Audit", "adds up" if account["balanced"] else "does not add up", account["balanced"], _sum(account)),
         )
     )
 

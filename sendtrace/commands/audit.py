@@ -8,11 +8,10 @@ from typing import Final
 from schemas.codec import encode
 from schemas.records import Audit, AuditRow
 from sendtrace.audit import audit as account
-from sendtrace.commands.common import OK, TROUBLE, AsJson, Config, Data, data_of, log_of
-from sendtrace.data_paths import DataPaths
+from sendtrace.commands.common import OK, TROUBLE, AsJson, Config, Data
+from sendtrace.commands.places import Place, place_of
 from sendtrace.terminal import Cell, Grid, say, show_grid
 from sendtrace.timeline import moment
-from sinks.tables.sqlite_reader import SqliteReader
 
 _COUNTS: Final = ("accepted", "applied", "duplicates", "dead", "pending")
 _HOUR_CHARS: Final = len("2020-08-31 18:00")
@@ -21,11 +20,11 @@ _HOUR_CHARS: Final = len("2020-08-31 18:00")
 def audit(*, json: AsJson = False, config: Config = None, data: Data = None) -> int:
     """Show for each source and hour what became of every accepted body, and whether it adds up.
 
-    accepted = applied + duplicates + dead + pending. Exit code 1 when it does not.
+    accepted = applied + duplicates + dead + pending. Exit code 1 when it does not, or Kafka cannot be asked.
 
     Example: sendtrace audit --data ./sendtrace-data
     """
-    found = audit_of(data_of(config, data))
+    found = audit_of(place_of(config, data))
     if json:
         say(encode(found).decode())
     else:
@@ -34,9 +33,9 @@ def audit(*, json: AsJson = False, config: Config = None, data: Data = None) -> 
     return OK if found["balanced"] else TROUBLE
 
 
-def audit_of(paths: DataPaths) -> Audit:
-    """The account of a data directory as it is now, also beside a running sendtrace."""
-    with closing(SqliteReader(paths.tables)) as reader, closing(log_of(paths)) as log:
+def audit_of(place: Place) -> Audit:
+    """The account as it is now, also beside a running sendtrace."""
+    with closing(place.open_reader()) as reader, closing(place.open_log()) as log:
         return account(reader, log)
 
 

@@ -25,16 +25,16 @@ from sendtrace.commands.common import (
     Data,
     TroubleError,
     config_file,
-    data_of,
     is_running,
     settings_of,
 )
+from sendtrace.commands.places import Place, place_of
 from sendtrace.data_paths import DataPaths
 from sendtrace.processor_loop import AlreadyRunningError, retry_now
+from sendtrace.settings import Settings
 from sendtrace.settings_faults import unknown_word
 from sendtrace.terminal import safe, say
 from sendtrace.timeline import moment
-from sinks.tables.sqlite_reader import SqliteReader
 from sinks.tables.sqlite_retries import request_retry
 from sinks.tables.sqlite_retry_state import retries_since
 
@@ -68,7 +68,7 @@ def list_(
     Example: sendtrace dead list --reason invalid_json
     """
     _check_reason(reason)
-    with closing(SqliteReader(data_of(config, data).tables)) as reader:
+    with closing(place_of(config, data).open_reader()) as reader:
         page = reader.dead(reason=reason, source=source, open_only=True, limit=limit)
     if json:
         say(encode({"dead": page.items, "next_cursor": page.next_cursor}).decode())
@@ -96,7 +96,7 @@ def show(dead_id: DeadId, *, json: AsJson = False, config: Config = None, data: 
 
     Example: sendtrace dead show 01997f3e-5b7a-7c9e-8d53-1f2a3b4c5d6e
     """
-    letter = _letter(data_of(config, data), dead_id)
+    letter = _letter(place_of(config, data), dead_id)
     if json:
         say(encode(letter).decode())
         return
@@ -142,7 +142,7 @@ def retry(
 ) -> int:
     """Try dead letters again after a fix, and wait until it is done; each is applied once.
 
-    Beside a running `sendtrace up` its processor does it, else this command.
+    Beside a running `sendtrace up` its processor does it, else this command; on Kafka a worker.
 
     Exit code 1 when some are refused again.
 
@@ -151,31 +151,47 @@ def retry(
     if [dead_id is not None, every, reason is not None].count(True) != 1:
         raise typer.BadParameter("name one DEAD_ID, or give --all or --reason")
     _check_reason(reason)
-    paths = data_of(config, data)
+    place = place_of(config, data)
+    if place.settings is not None:
+        return _retry_on_kafka(place, place.settings, dead_id, reason)
+    paths = place.paths
     since = iso_ms(SystemClock().now_ms())
     ids = None if dead_id is None else [dead_id]
     asked = request_retry(paths.tables, requested_at=since, dead_ids=ids, reason=reason)
     if not asked:
-        return _nothing_to_retry(paths, dead_id)
+        return _nothing_to_retry(place, dead_id)
     _wait_until_tried(paths, rules=_rules(config, data))
     waiting, applied = retries_since(paths.tables, since)
-    return _told(asked, applied=applied, waiting=waiting)
+    return _told(asked, applied=applied, waiting=waiting, whom="the running sendtrace")
 
 
-def _nothing_to_retry(paths: DataPaths, dead_id: str | None) -> int:
-    if dead_id is not None and _letter(paths, dead_id)["retried_at"] is not None:
+def _retry_on_kafka(place: Place, settings: Settings, dead_id: str | None, reason: str | None) -> int:
+    from sendtrace.kafka_retry import open_dead, retry_on_kafka  # noqa: PLC0415  the client, where there is a broker
+
+    if dead_id is not None and _letter(place, dead_id)["retried_at"] is not None:
+        return _nothing_to_retry(place, dead_id)
+    with closing(place.open_reader()) as reader:
+        ids = [dead_id] if dead_id is not None else open_dead(reader, reason)
+        if not ids:
+            return _nothing_to_retry(place, None)
+        tried = retry_on_kafka(settings, reader, ids, clock=SystemClock())
+    return _told(len(ids), applied=tried.applied, waiting=tried.waiting, whom="a worker and the sink")
+
+
+def _nothing_to_retry(place: Place, dead_id: str | None) -> int:
+    if dead_id is not None and _letter(place, dead_id)["retried_at"] is not None:
         raise TroubleError(f"{safe(dead_id)} was applied by a retry already")
     say("nothing to retry")
     return OK
 
 
-def _told(asked: int, *, applied: int, waiting: int) -> int:
+def _told(asked: int, *, applied: int, waiting: int, whom: str) -> int:
     refused = max(0, asked - applied - waiting)
     parts = [f"{applied} applied"]
     if refused:
         parts.append(f"{refused} refused again, `sendtrace dead list` says why")
     if waiting:
-        parts.append(f"{waiting} still waiting for the running sendtrace")
+        parts.append(f"{waiting} still waiting for {whom}")
     say(", ".join(parts))
     return OK if applied == asked else TROUBLE
 
@@ -200,8 +216,8 @@ def _rules(config: Path | None, data: Path | None) -> Path | None:
     return settings_of(config, data=data).classifier.rules if file is None or file.is_file() else None
 
 
-def _letter(paths: DataPaths, dead_id: str) -> DeadLetterView:
-    with closing(SqliteReader(paths.tables)) as reader:
+def _letter(place: Place, dead_id: str) -> DeadLetterView:
+    with closing(place.open_reader()) as reader:
         letter = reader.dead_one(dead_id)
     if letter is None:
         raise TroubleError(f"there is no dead letter {safe(dead_id)}; `sendtrace dead list` shows them")

@@ -16,11 +16,10 @@ from schemas.event import Event
 from schemas.postback import KIND_POSTBACK, Postback
 from schemas.records import MessageDetail, PostbackView
 from schemas.times import epoch_ms
-from sendtrace.commands.common import OK, AsJson, Config, Data, TroubleError, data_of, log_of
-from sendtrace.data_paths import DataPaths
+from sendtrace.commands.common import OK, AsJson, Config, Data, TroubleError
+from sendtrace.commands.places import Place, place_of
 from sendtrace.terminal import STYLES, Cell, Grid, safe, say, say_text, show_grid
 from sendtrace.timeline import NONE, Meaning, Said, moment, name_of, timeline
-from sinks.tables.sqlite_reader import SqliteReader
 
 _MOST_TIMELINES: Final = 3
 _MOST_FOUND: Final = 100
@@ -42,7 +41,7 @@ def show(identifier: Identifier, *, json: AsJson = False, config: Config = None,
 
     Example: sendtrace show acf471119f7449d579e8089032003ded
     """
-    found = details_of(data_of(config, data), identifier)
+    found = details_of(place_of(config, data), identifier)
     if not found:
         raise TroubleError(
             f"no message is known by {safe(identifier)}; ids are searched in full, as the provider sent them"
@@ -56,9 +55,9 @@ def show(identifier: Identifier, *, json: AsJson = False, config: Config = None,
     return OK
 
 
-def details_of(paths: DataPaths, identifier: str) -> list[MessageDetail]:
+def details_of(place: Place, identifier: str) -> list[MessageDetail]:
     """The newest messages of that name, with their bodies."""
-    with closing(SqliteReader(paths.tables)) as reader, closing(log_of(paths)) as log:
+    with closing(place.open_reader()) as reader, closing(place.open_log()) as log:
         ids = reader.find(identifier, limit=_MOST_FOUND)
         details = (reader.message(message_id, body_at=log.body_at) for message_id in ids)
         return [detail for detail in details if detail is not None]

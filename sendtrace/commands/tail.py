@@ -15,11 +15,12 @@ from rich.text import Text
 from schemas.codec import encode
 from schemas.records import Transition
 from schemas.statuses import STATUS
-from sendtrace.commands.common import AsJson, Config, Data, data_of
+from sendtrace.commands.common import AsJson, Config, Data
+from sendtrace.commands.places import place_of
 from sendtrace.settings_faults import unknown_word
 from sendtrace.terminal import STYLES, padded, safe, say, say_text
 from sendtrace.timeline import moment, name_of
-from sinks.tables.sqlite_reader import SqliteReader
+from sinks.tables.tables_reader import TablesReader
 
 _PERIOD_S: Final = 0.25
 _SOURCE_CHARS: Final = 6
@@ -48,7 +49,7 @@ def tail(
         raise typer.BadParameter(
             f"there is no status {safe(status)}; {unknown_word(status, STATUS)}", param_hint="--status"
         )
-    with closing(SqliteReader(data_of(config, data).tables)) as reader:
+    with closing(place_of(config, data).open_reader()) as reader:
         begin = 0 if from_start else reader.last_transition()
         for transition in follow(reader, begin, status=status, source=source, pause=wait):
             if json:
@@ -66,7 +67,7 @@ def wait(seconds: float) -> None:
 
 
 def follow(
-    reader: SqliteReader, seq: int, *, status: str | None, source: str | None, pause: Pause
+    reader: TablesReader, seq: int, *, status: str | None, source: str | None, pause: Pause
 ) -> Iterator[Transition]:
     """Every transition after `seq`, without end; `pause` is called with seconds when there is none."""
     while True:

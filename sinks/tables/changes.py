@@ -32,6 +32,11 @@ class Changes(NamedTuple):
 class TablesWriter(Protocol):
     """The one writer of a set of tables on Kafka. Blocking; used by one thread."""
 
+    @property
+    def rows_set_aside(self) -> int:
+        """Rows the database refused since the writer was opened."""
+        ...
+
     def positions(self) -> dict[tuple[str, int], int]:
         """Where to read on: everything before it is in the tables."""
         ...

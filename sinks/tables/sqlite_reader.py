@@ -8,14 +8,16 @@ cannot be read raises `sqlite3.Error`.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from schemas.records import DeadLetterView, MessageDetail, MessageStatus, PostbackView, Transition
+from schemas.postback import Postback
+from schemas.records import DeadLetterView, MessageDetail, MessageStatus, PostbackView
 from sinks.tables.pages import DEFAULT_ITEMS, MOST_ITEMS, Page, check_limit, cursor_number, page_of
 from sinks.tables.sqlite_rows import (
     DEAD_COLUMNS,
+    DEAD_POSTBACK_COLUMNS,
     MESSAGE_COLUMNS,
     POSTBACK_COLUMNS,
     TRANSITION_COLUMNS,
@@ -23,6 +25,7 @@ from sinks.tables.sqlite_rows import (
     Row,
     dead_bytes,
     dead_of,
+    dead_postback_of,
     message_bytes,
     message_of,
     postback_of,
@@ -30,19 +33,26 @@ from sinks.tables.sqlite_rows import (
 )
 from sinks.tables.sqlite_search import MESSAGE_STATUSES, Search, found_by, found_by_name, is_text
 from sinks.tables.sqlite_snapshots import Snapshots
+from sinks.tables.tables_reader import AuditCount, Audited, BodyAt, Handled, Tail
+
+__all__ = ["AuditCount", "Audited", "BodyAt", "Handled", "SqliteReader", "Tail"]
 
 #: A timeline shows this many of a message's transitions and postbacks from each end.
 SHOWN_EACH_END: Final = 500
 #: Bodies in one timeline together; further ones are left out and flagged.
 MOST_BODY_BYTES: Final = 16 * 1024 * 1024
 
-BodyAt = Callable[[int], bytes | None]
-
 _MESSAGES: Final = f"SELECT seq, {', '.join(MESSAGE_COLUMNS)} FROM messages"  # noqa: S608  columns of our own
 _TRANSITIONS: Final = f"SELECT seq, {', '.join(TRANSITION_COLUMNS)} FROM transitions"  # noqa: S608  columns of our own
 _POSTBACKS: Final = f"SELECT {', '.join(POSTBACK_COLUMNS)} FROM postbacks"  # noqa: S608  columns of our own
 _DEAD: Final = f"SELECT position, {', '.join(DEAD_COLUMNS)} FROM dead_letters"  # noqa: S608  columns of our own
+_DEAD_POSTBACK: Final = f"SELECT {', '.join(DEAD_POSTBACK_COLUMNS)} FROM dead_letters WHERE dead_id = ?"  # noqa: S608  as above
 _AUDIT: Final = "SELECT source, hour, applied, duplicates, dead FROM audit ORDER BY hour DESC, source"
+_AUDIT_ON_KAFKA: Final = (
+    "SELECT source, hour, applied, duplicates, dead, accepted - repeated FROM audit ORDER BY hour DESC, source"
+)
+_RAW_POSITIONS: Final = "SELECT partition, next_offset FROM positions WHERE topic = 'raw'"
+_IS_ON_KAFKA: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'positions'"
 _OPEN_DEAD: Final = "SELECT reason, count(*) FROM dead_letters WHERE retried_at IS NULL GROUP BY reason"
 _LAST_TRANSITION: Final = "SELECT coalesce(max(seq), 0) FROM transition_log"
 _REASONS: Final = (
@@ -50,38 +60,6 @@ _REASONS: Final = (
     "AND reason IS NOT NULL ORDER BY seq DESC"
 )
 _POSITION: Final = "SELECT coalesce(max(position), 0) FROM progress WHERE partition = 0"
-
-
-class Tail(NamedTuple):
-    """Transitions, oldest first, and the number to go on from: nothing up to it was passed over."""
-
-    transitions: list[Transition]
-    seq: int
-
-
-class AuditCount(NamedTuple):
-    """What became of the bodies of one source and hour."""
-
-    source: str
-    hour: str
-    applied: int
-    duplicates: int
-    dead: int
-
-
-class Audited(NamedTuple):
-    """The counts of every body before `position`."""
-
-    position: int
-    counts: list[AuditCount]
-
-
-class Handled(NamedTuple):
-    """Of one moment: what became of every body before `position`, and the open dead letters by reason."""
-
-    position: int
-    counts: list[AuditCount]
-    open_dead: dict[str, int]
 
 
 class SqliteReader:
@@ -209,6 +187,14 @@ class SqliteReader:
             found = next(_rows(db, f"{_DEAD} WHERE dead_id = ?", dead_id), None)
         return None if found is None else dead_of(found[1:])
 
+    def dead_postback(self, dead_id: str) -> Postback | None:
+        """One dead letter as the postback it was, to be handled again; `None` where there is none of this id."""
+        if not is_text(dead_id):
+            return None
+        with self._snapshots.take() as db:
+            found = next(_rows(db, _DEAD_POSTBACK, dead_id), None)
+        return None if found is None else dead_postback_of(found)
+
     def last_transition(self) -> int:
         """The number of the newest transition: where `transitions_after` begins that wants only what comes."""
         with self._snapshots.take() as db:
@@ -251,7 +237,7 @@ class SqliteReader:
     def audit_rows(self) -> Audited:
         """The counts and the position they are true for, of one moment."""
         with self._snapshots.take() as db:
-            return Audited(_number(db, _POSITION), _audit_counts(db))
+            return Audited(_number(db, _POSITION), _audit_counts(db), _raw_positions(db))
 
     def handled(self) -> Handled:
         """What metrics show of the tables, of one moment."""
@@ -276,8 +262,15 @@ def _first(row: Row) -> int:
     return int(row[0])
 
 
+def _raw_positions(db: sqlite3.Connection | None) -> dict[int, int]:
+    rows = _rows(db, _RAW_POSITIONS) if _number(db, _IS_ON_KAFKA) else ()
+    return {partition: next_offset for partition, next_offset in rows}  # noqa: C416  as in `_counted`
+
+
 def _audit_counts(db: sqlite3.Connection | None) -> list[AuditCount]:
-    return list(map(AuditCount._make, _rows(db, _AUDIT)))
+    """Also of a file that no release since 0003 has written: reading changes nothing, so nothing is added to it."""
+    select = _AUDIT_ON_KAFKA if _number(db, _IS_ON_KAFKA) else _AUDIT
+    return [AuditCount(*row) for row in _rows(db, select)]
 
 
 def _ends(db: sqlite3.Connection | None, select: str, column: str, key: str, value: str | int) -> list[Row]:

@@ -8,13 +8,18 @@ from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
+from schemas.postback import KIND_POSTBACK, Postback
 from schemas.records import DeadLetterView, MessageStatus, PostbackEffect, PostbackView, Transition, message_status
+from schemas.times import epoch_ms
 from sinks.tables.sqlite_writer import STATE_COLUMNS, state_of
 
 MESSAGE_COLUMNS: Final = STATE_COLUMNS
 TRANSITION_COLUMNS: Final = tuple(Transition.__annotations__)
 POSTBACK_COLUMNS: Final = ("position", "receipt_id", "received_at", "content_type", "effect", "flags")
 DEAD_COLUMNS: Final = tuple("body" if name == "body_base64" else name for name in DeadLetterView.__annotations__)
+DEAD_POSTBACK_COLUMNS: Final = (
+    *("source", "provider", "receipt_id", "received_at", "content_type", "content_encoding", "body"),
+)
 
 _FACTS: Final = STATE_COLUMNS.index("facts")
 _BODY: Final = DEAD_COLUMNS.index("body")
@@ -72,6 +77,21 @@ def dead_of(row: Row) -> DeadLetterView:
     record = dict(zip(DeadLetterView.__annotations__, row, strict=True))
     record["body_base64"] = b64encode(record["body_base64"]).decode()
     return cast(DeadLetterView, record)
+
+
+def dead_postback_of(row: Row) -> Postback:
+    """A row of `dead_letters`, in `DEAD_POSTBACK_COLUMNS` order."""
+    source, provider, receipt_id, received_at, content_type, content_encoding, body = row
+    return Postback(
+        source=source,
+        provider=provider,
+        kind=KIND_POSTBACK,
+        receipt_id=receipt_id,
+        received_ms=epoch_ms(received_at),
+        content_type=content_type,
+        content_encoding=content_encoding,
+        body=bytes(body),
+    )
 
 
 def dead_bytes(row: Row) -> int:

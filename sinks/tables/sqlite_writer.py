@@ -11,7 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, cast
@@ -151,9 +151,12 @@ class SqliteTables:
             self.write(batch)
             self.write_position(position, partition)
 
-    def write(self, batch: Batch) -> None:
-        """Everything a batch changed. Inside a transaction, with `write_position` at its end."""
-        numbers = self._write_outputs(batch)
+    def write(self, batch: Batch, *, others: Iterable[str] = ()) -> None:
+        """Everything a batch changed. Inside a transaction, with `write_position` at its end.
+
+        `others` are messages it speaks of without their state; one that has no row raises `KeyError`.
+        """
+        numbers = self._write_outputs(batch, others)
         self._db.executemany(_INSERT_POSTBACK, [_postback_row(receipt, numbers) for receipt in batch.receipts])
         self._db.executemany(_INSERT_DEAD, map(_dead_row, batch.dead))
         self._db.executemany(_COUNT, _counts(batch.receipts))
@@ -203,10 +206,10 @@ class SqliteTables:
         with self.transaction():
             return self._db.execute("DELETE FROM dead_letters WHERE received_at < ?", (received_at,)).rowcount
 
-    def _write_outputs(self, batch: Batch) -> dict[str, int]:
+    def _write_outputs(self, batch: Batch, others: Iterable[str] = ()) -> dict[str, int]:
         """States, transitions and identifiers; returns the number of every message of the batch."""
-        last = self._last_number if self._last_number is not None else self._highest_number()
-        numbers = self._number(batch.states, last)
+        last = self._last_seq()
+        numbers = self._number(batch.states, last, others)
         known = [(numbers[key], state) for key, state in batch.states.items() if numbers[key] <= last]
         new = [(numbers[key], state) for key, state in batch.states.items() if numbers[key] > last]
         self._db.executemany(_UPDATE_STATE, [(*_state_values(state), number) for number, state in known])
@@ -219,10 +222,10 @@ class SqliteTables:
             self._db.executemany("INSERT OR IGNORE INTO identifiers VALUES (?, ?)", named)
         return numbers
 
-    def _number(self, states: dict[str, StatusRecord], last: int) -> dict[str, int]:
+    def _number(self, states: dict[str, StatusRecord], last: int, others: Iterable[str]) -> dict[str, int]:
         """Each message's `seq`: known, or read, or the next after `last`, in order of first mention."""
         known = self._numbers
-        unread = [message_id for message_id in states if message_id not in known]
+        unread = [message_id for message_id in chain(states, others) if message_id not in known]
         for start in range(0, len(unread), _IDS_PER_QUERY):
             chunk = unread[start : start + _IDS_PER_QUERY]
             marks = ", ".join("?" * len(chunk))
@@ -235,13 +238,21 @@ class SqliteTables:
                 last += 1
                 number = known[message_id] = last
             numbers[message_id] = number
+        for message_id in others:
+            numbers[message_id] = known[message_id]
         self._last_number = last
         for message_id in list(islice(known, max(0, len(known) - _NUMBERS_KEPT))):
             del known[message_id]
         return numbers
 
-    def _highest_number(self) -> int:
+    def _last_seq(self) -> int:
+        if self._last_number is not None:
+            return self._last_number
         return cast(int, self._db.execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()[0])
+
+    def settle(self, receipt: Receipt, retried_at: str) -> None:
+        """A dead letter was applied after all; the receipt's position is its own. Inside a transaction."""
+        self._settle_retry(receipt, retried_at, self._number({}, self._last_seq(), [receipt.message_id or ""]))
 
     def _settle_retry(self, receipt: Receipt, retried_at: str, numbers: dict[str, int]) -> None:
         position = receipt.record.position

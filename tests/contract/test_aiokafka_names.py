@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from ingest.kafka_log import _end
+from ingest.kafka_log import end_producer
 from tests.kafka.kafka_rig import create_topics
 from tests.kafka.local_kafka import LocalKafka
 
@@ -26,11 +26,11 @@ async def test_a_producer_with_a_batch_in_hand_never_stops_and_ends_all_the_same
     delivered = await producer.send_batch(batch, "t", partition=0)
 
     stopping = asyncio.ensure_future(producer.stop())
-    with pytest.raises(TimeoutError):  # when this fails, `_end` has become needless
+    with pytest.raises(TimeoutError):  # when this fails, `end_producer` has become needless
         await asyncio.wait_for(asyncio.shield(stopping), 2)
     assert not delivered.done()
     async with asyncio.timeout(3):
-        await _end(producer)
+        await end_producer(producer)
         await stopping
 
     assert producer._sender.sender_task.done()

@@ -111,7 +111,8 @@ def test_every_command_of_the_program_is_in_the_readme() -> None:
 
 
 def test_only_what_needs_a_broker_is_shown_without_being_run_here() -> None:
-    assert WITH_A_BROKER == ["sendtrace gateway", "sendtrace topics create", "sendtrace topics show"]
+    roles = ["gateway", "sink tables", "web"]
+    assert [f"sendtrace {words}" for words in (*roles, "topics create", "topics show")] == WITH_A_BROKER
 
 
 @pytest.mark.parametrize(("target", "what"), [("demo", "sendtrace demo"), ("test", "-m pytest")])

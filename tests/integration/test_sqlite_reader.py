@@ -33,7 +33,7 @@ def test_before_the_first_start_everything_is_empty(plant: Plant) -> None:
     assert reader.message("x", body_at=lambda _: None) is None
     assert (reader.find("x"), reader.dead_one("x"), reader.counts_by_status()) == ([], None, {})
     assert (reader.progress(), reader.last_transition(), reader.transitions_after(7, limit=1)) == (0, 0, ([], 7))
-    assert reader.audit_rows() == (0, [])
+    assert reader.audit_rows() == (0, [], {})
     assert not plant.paths.tables.exists(), "a reader must not make the file"
 
 

@@ -1,0 +1,52 @@
+"""Which tables a process works on: Postgres where `[tables] postgres` names one, else SQLite in the data directory."""
+
+from __future__ import annotations
+
+from sendtrace.data_paths import DataPaths
+from sendtrace.settings import Settings
+from sinks.tables.changes import TablesWriter
+from sinks.tables.sqlite_reader import SqliteReader
+from sinks.tables.sqlite_sink import SqliteSink
+from sinks.tables.tables_reader import TablesReader
+
+
+def postgres_of(settings: Settings) -> str | None:
+    """The URL of the Postgres with the tables, password included; `None` where they are in SQLite."""
+    tables = getattr(settings, "tables", None)
+    url = getattr(tables, "postgres", None)
+    return None if url is None else str(url.get_secret_value())
+
+
+def is_on_kafka(settings: Settings) -> bool:
+    """Whether what is to be read comes from the roles on Kafka, and not from `sendtrace up`.
+
+    A data directory with a raw log in it is one of `sendtrace up`, and is read as such whatever else is
+    set. Any other is, once `kafka.bootstrap_servers` or `tables.postgres` is set: then the tables are
+    where the sink writes them, and bodies are on the raw topic.
+    """
+    if DataPaths(settings.storage.directory).raw.is_dir():
+        return False
+    return bool(settings.kafka.bootstrap_servers) or postgres_of(settings) is not None
+
+
+def open_tables_writer(settings: Settings) -> TablesWriter:
+    """The writer of the tables sink; of SQLite only under the data directory's `processor_lock`.
+
+    Raises `sqlite3.Error`, `TablesError`, and `MigrationError` where this release cannot write them.
+    """
+    url = postgres_of(settings)
+    if url is None:
+        return SqliteSink(DataPaths(settings.storage.directory).tables)
+    from sinks.tables.postgres_writer import PostgresTables  # noqa: PLC0415  psycopg, for those who have a Postgres
+
+    return PostgresTables(url, wait=False)  # waiting would hold up a stop; the sink tries again by itself
+
+
+def open_tables_reader(settings: Settings) -> TablesReader:
+    """The reader of the same tables. Raises what its methods raise, when it connects at once."""
+    url = postgres_of(settings)
+    if url is None:
+        return SqliteReader(DataPaths(settings.storage.directory).tables)
+    from sinks.tables.postgres_reader import PostgresReader  # noqa: PLC0415  as above
+
+    return PostgresReader(url)

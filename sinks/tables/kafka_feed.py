@@ -1,0 +1,191 @@
+"""The topics of the worker as the tables sink reads them: all partitions, committed records only, no group.
+
+Offsets lie with the tables. Refuses to have a topic made by asking for it, and to go on from an
+offset that the broker does not have.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
+
+from schemas.topics import BY_MESSAGE, RAW, STATUS
+from sinks.tables.kafka_chunk import SUNK, Chunk
+from sinks.tables.kafka_raw import RawCounter
+
+REQUEST_S: Final = 5.0
+#: With these a fetch holds at most about as many bytes for each partition, or one batch if that is larger.
+_PARTITION_FETCH_BYTES: Final = 512 * 1024
+_RECORDS_A_CHUNK: Final = 2_000
+_FETCH_WAIT_MS: Final = 100
+_TOPICS: Final = (RAW.name, *SUNK)
+
+#: (topic without its prefix, partition) → offset.
+Offsets = dict[tuple[str, int], int]
+
+_log = logging.getLogger(__name__)
+
+
+class FeedError(Exception):
+    """The topics are not as they must be; the text is one line for a person. It may mend, so it is tried again."""
+
+
+def told(brokers: Sequence[str], error: Exception) -> str:
+    """What is wrong, for a person, without the client's inner words."""
+    names = ", ".join(brokers)
+    if isinstance(error, TimeoutError | KafkaTimeoutError):
+        return f"{names}: no answer within {REQUEST_S:g} s"
+    if isinstance(error, KafkaConnectionError | OSError):
+        return f"{names}: no broker answers"
+    return str(error) if isinstance(error, FeedError) else f"{names}: {type(error).__name__}: {error}"
+
+
+class Feed:
+    """The consumers, at the positions of the tables. Used by one task.
+
+    `committed` reads what workers wrote, `raw` what the gateway did; `everything` is only asked for ends.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        partitions: Mapping[str, int],
+        *,
+        committed: AIOKafkaConsumer,
+        raw: AIOKafkaConsumer,
+        everything: AIOKafkaConsumer,
+    ) -> None:
+        self._prefix = prefix
+        self._committed = committed
+        self._raw = raw
+        self._everything = everything
+        self._sunk = self._places(SUNK, partitions)
+        self._raws = self._places([RAW.name], partitions)
+        self._status = self._places([STATUS.name], partitions)
+        self.raw_next: dict[int, int] = {}
+        self._counter: RawCounter | None = None
+
+    async def seek(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """Go to where the tables are; what retention has removed since is told. Raises `FeedError`."""
+        self._committed.assign(self._sunk)
+        self._raw.assign(self._raws)
+        begins = await self._committed.beginning_offsets(self._sunk)
+        ends = await self._committed.end_offsets(self._sunk)
+        for place in self._sunk:
+            at = positions.get(self._named(place), begins[place])
+            if at > ends[place]:
+                raise FeedError(
+                    f"{place.topic}: partition {place.partition} ends at {ends[place]}, before what the tables have of"
+                    f" it ({at}): the topic was made anew; give the sink other tables"
+                )
+            if at < begins[place]:
+                lost = begins[place] - at
+                _log.error("the retention of %s has removed %d offsets before they were read", place.topic, lost)
+            self._committed.seek(place, max(at, begins[place]))
+        self.raw_next = {place.partition: positions.get(self._named(place), 0) for place in self._raws}
+        self._counter = RawCounter(self._raw, self._prefix + RAW.name, self.raw_next)
+
+    async def fetch(self, chunk: Chunk, *, only_status: bool = False, wait_ms: int) -> None:
+        """Add what there is, waiting so long for the first record."""
+        places = self._status if only_status else self._sunk
+        found = await self._committed.getmany(*places, timeout_ms=wait_ms, max_records=_RECORDS_A_CHUNK)
+        for place, records in found.items():
+            chunk.add(place.topic.removeprefix(self._prefix), records)
+
+    async def positions(self, *, only_status: bool = False) -> Offsets:
+        """Where the next fetch begins; transaction markers and compacted offsets before it are passed."""
+        places = self._status if only_status else self._sunk
+        return {self._named(place): await self._committed.position(place) for place in places}
+
+    async def status_ends(self, partitions: Iterable[int]) -> Offsets:
+        """Where `status` ends in these partitions, open transactions included.
+
+        A transaction becomes visible partition by partition, so records of `transitions` may be
+        readable a moment before the states of the same transaction are; these lie before this end.
+        """
+        wanted = set(partitions)
+        places = [place for place in self._status if place.partition in wanted]
+        found = await self._everything.end_offsets(places)
+        return {self._named(place): end for place, end in found.items()}
+
+    async def ends(self) -> Offsets:
+        """Where every topic ends now for a reader of committed records, and `raw`."""
+        found = {**await self._committed.end_offsets(self._sunk), **await self._raw.end_offsets(self._raws)}
+        return {self._named(place): end for place, end in found.items()}
+
+    async def count_raw(self, ends: Mapping[int, int]) -> Mapping[tuple[str, str], int]:
+        """The raw records up to `ends` that are not counted yet, by source and hour."""
+        known = {partition: end for partition, end in ends.items() if partition in self.raw_next}
+        if self._counter is None or not known:
+            return {}
+        counts = await self._counter.count_to(known)
+        for partition, end in known.items():
+            self.raw_next[partition] = max(end, self.raw_next[partition])
+        return counts
+
+    def _places(self, names: Iterable[str], partitions: Mapping[str, int]) -> list[TopicPartition]:
+        return [
+            TopicPartition(self._prefix + name, partition) for name in names for partition in range(partitions[name])
+        ]
+
+    def _named(self, place: TopicPartition) -> tuple[str, int]:
+        return place.topic.removeprefix(self._prefix), place.partition
+
+
+@asynccontextmanager
+async def feed(brokers: Sequence[str], prefix: str, positions: Mapping[tuple[str, int], int]) -> AsyncIterator[Feed]:
+    """A feed that goes on at `positions`. Raises `FeedError`, `KafkaError`, `OSError`, `TimeoutError`."""
+    partitions = await partition_counts(brokers, [prefix + name for name in _TOPICS])
+    counted = {name: partitions[prefix + name] for name in _TOPICS}
+    by_message = {topic.name: counted[topic.name] for topic in BY_MESSAGE}
+    if len(set(by_message.values())) > 1:
+        told_apart = ", ".join(f"{prefix}{name} {count}" for name, count in sorted(by_message.items()))
+        raise FeedError(f"topics that must have equal numbers of partitions differ: {told_apart}")
+    async with AsyncExitStack() as stack:
+        committed = await _consumer(stack, brokers, isolation_level="read_committed", auto_offset_reset="none")
+        raw = await _consumer(stack, brokers, isolation_level="read_committed", auto_offset_reset="earliest")
+        everything = await _consumer(stack, brokers, isolation_level="read_uncommitted", auto_offset_reset="none")
+        found = Feed(prefix, counted, committed=committed, raw=raw, everything=everything)
+        await found.seek(positions)
+        yield found
+
+
+async def _consumer(stack: AsyncExitStack, brokers: Sequence[str], **options: str) -> AIOKafkaConsumer:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=list(brokers),
+        client_id="sendtrace-tables",
+        enable_auto_commit=False,
+        request_timeout_ms=round(REQUEST_S * 1000),
+        fetch_max_wait_ms=_FETCH_WAIT_MS,
+        max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
+        **options,
+    )
+    stack.push_async_callback(consumer.stop)
+    await consumer.start()
+    return consumer
+
+
+async def partition_counts(brokers: Sequence[str], topics: Sequence[str]) -> dict[str, int]:
+    """How many each has. Asks for all topics: asking for one by its name might make it. Raises as `feed` does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=list(brokers), request_timeout_ms=round(REQUEST_S * 1000))
+    try:
+        await admin.start()
+        found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+    except AssertionError as error:  # the client's way to say that it knows no broker yet
+        raise KafkaConnectionError("no broker yet") from error
+    finally:
+        await admin.close()
+    for topic in topics:
+        if not found.get(topic):
+            raise FeedError(f"the topic {topic} does not exist; run `sendtrace topics create`")
+    return found
+
+
+#: What goes by itself when Kafka does.
+KAFKA_TROUBLE: Final = (FeedError, KafkaError, OffsetOutOfRangeError, TimeoutError, OSError)
