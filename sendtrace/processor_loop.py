@@ -136,6 +136,8 @@ class ProcessorLoop:
                     self._in_parts(records, next_position, len(records) // 2)
                 else:
                     self._tables.commit(_poisoned(records[0], error), next_position)
+        if suspect and self._suspicion is not None and len(records) == 1:
+            self._suspicion.put_down(records[0].position)
         self.position = next_position
 
     def _in_parts(self, records: Sequence[LogRecord], next_position: int, size: int) -> None:

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -26,6 +27,7 @@ from processors.faust_shell.owner import Owner, PartitionStats
 from processors.faust_shell.shell import Shell, make_shell
 from processors.faust_shell.state_store import RocksStates, shared_cache
 from processors.normalize import Normalizer
+from schemas.kafka_outputs import Outputs
 from sendtrace.clock import SystemClock
 from sendtrace.logs import configure_logs
 from sendtrace.worker_reports import PartitionReport, WorkerReport, WorkerTask
@@ -35,7 +37,7 @@ EXIT_CRASHED: Final = 70
 _REPORT_S: Final = 0.5
 #: After a crash so many postbacks of each partition are handled one by one: what one transaction takes at most.
 _SUSPECT_RECORDS: Final = 20_000
-_CACHED_MESSAGES: Final = 20_000
+_CACHED_MESSAGES: Final = 3_000
 _GC_THRESHOLDS: Final = (50_000, 20, 50)
 
 _log = logging.getLogger(__name__)
@@ -85,15 +87,16 @@ class _Worker:
             clock=self._clock,
         )
 
-    def _folder(self, partition: int, states: RocksStates, next_offset: int) -> Folder:
-        attempts = self._directory / f"partition-{partition}" / "attempt"
+    def _folder(self, owner: Owner, states: RocksStates, put_out: Callable[[Outputs], None]) -> Folder:
+        attempts = self._directory / f"partition-{owner.partition}" / "attempt"
         return Folder(
-            partition,
+            owner.partition,
             normalize=self._normalize,
             store=states,
+            put_out=put_out,
             cached_messages=_CACHED_MESSAGES,
             suspicion=MarkedAttempts(attempts) if self._task.careful else None,
-            suspect_until=next_offset + _SUSPECT_RECORDS,
+            suspect_until=owner.next_offset + _SUSPECT_RECORDS,
         )
 
     async def _report(self) -> None:

@@ -8,15 +8,14 @@ aside unread. No I/O but the store's reads and the mark of which record is in ha
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from processors.attempts import MOST_KILLS, Suspicion
 from processors.normalize import Normalizer
 from processors.partition import PartitionProcessor, poison
 from schemas.batch import Batch
-from schemas.kafka_outputs import Output, Outputs, outputs_of, state_of
+from schemas.kafka_outputs import Outputs, outputs_of, state_of
 from schemas.ports import StateStore
 from schemas.postback import LogRecord
 from schemas.records import StatusRecord
@@ -30,41 +29,35 @@ KILLED: Final = "handling this body ended the process several times; it was put 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Folded:
-    """What a transaction writes: every transition, dead letter and receipt, and the last state of each message."""
+class Pending:
+    """The store as it will be once what is folded so far is written; a `StateStore`.
 
-    transitions: list[Output] = field(default_factory=list)
-    status: dict[bytes, Output] = field(default_factory=dict)
-    dead: list[Output] = field(default_factory=list)
-    receipts: list[Output] = field(default_factory=list)
+    `states` is what is ahead of the store: message id → the value of its last status record.
+    """
 
-    def add(self, outputs: Outputs) -> None:
-        """Those of later records."""
-        self.transitions += outputs.transitions
-        self.dead += outputs.dead
-        self.receipts += outputs.receipts
-        for output in outputs.status:
-            self.status[output.key or b""] = output
-
-
-class _Pending:
-    """The store as it will be once what is folded so far is written."""
+    __slots__ = ("_store", "states")
 
     def __init__(self, store: StateStore) -> None:
-        self.store = store
-        self.folded = Folded()
+        self._store = store
+        self.states: dict[bytes, bytes] = {}
 
     def get_many(self, message_ids: Iterable[str]) -> dict[str, StatusRecord]:
-        ahead = self.folded.status
+        """See `StateStore`."""
+        ahead = self.states
+        if not ahead:
+            return self._store.get_many(message_ids)
         wanted = {message_id: message_id.encode() for message_id in message_ids}
-        found = self.store.get_many(name for name, key in wanted.items() if key not in ahead) if wanted else {}
-        found.update((name, state_of(ahead[key].value)) for name, key in wanted.items() if key in ahead)
+        found = self._store.get_many(name for name, key in wanted.items() if key not in ahead)
+        found.update((name, state_of(ahead[key])) for name, key in wanted.items() if key in ahead)
         return found
 
 
 class Folder:
-    """Folds one partition. `suspicion` is given after a crash, and counts until `suspect_until` is passed."""
+    """Folds one partition, and hands on what is to be written as soon as it is known, while it is in the cache.
+
+    `pending` holds the states until the caller has them in the store and clears it. `suspicion` is given
+    after a crash, and counts until `suspect_until` is passed.
+    """
 
     def __init__(
         self,
@@ -72,20 +65,17 @@ class Folder:
         *,
         normalize: Normalizer,
         store: StateStore,
+        put_out: Callable[[Outputs], None],
         cached_messages: int,
         suspicion: Suspicion | None = None,
         suspect_until: int = 0,
     ) -> None:
         self._partition = partition
-        self._pending = _Pending(store)
-        self._processor = PartitionProcessor(normalize=normalize, store=self._pending, cached_messages=cached_messages)
+        self.pending = Pending(store)
+        self._put_out = put_out
+        self._processor = PartitionProcessor(normalize=normalize, store=self.pending, cached_messages=cached_messages)
         self._suspicion = suspicion
         self._suspect_until = suspect_until
-
-    def take(self) -> Folded:
-        """What was folded since the last call. It must be in the store before the next `fold`."""
-        folded, self._pending.folded = self._pending.folded, Folded()
-        return folded
 
     def fold(self, records: Sequence[LogRecord], next_offset: int) -> None:
         """Fold `records`, which end before `next_offset`. Raises only when the store cannot be read."""
@@ -102,6 +92,8 @@ class Folder:
             self._add(poison(record, RejectReason.PROCESS_KILLED, KILLED), end)
         else:
             self._fold([record], end)
+        if suspicion is not None:
+            suspicion.put_down(record.position)
 
     def _fold(self, records: Sequence[LogRecord], next_offset: int) -> None:
         try:
@@ -118,7 +110,9 @@ class Folder:
                 self._fold(records[half:], next_offset)
 
     def _add(self, batch: Batch, next_offset: int) -> None:
-        self._pending.folded.add(outputs_of(batch, partition=self._partition, next_offset=next_offset))
+        outputs = outputs_of(batch, partition=self._partition, next_offset=next_offset)
+        self.pending.states.update((key or b"", value) for key, value, _ in outputs.status)
+        self._put_out(outputs)
 
     def _poisoned(self, record: LogRecord, error: Exception) -> Batch:
         # The type alone: an error's text may quote the body.

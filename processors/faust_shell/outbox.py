@@ -9,15 +9,15 @@ takes to be replaced.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata, TopicPartition
 
-from processors.faust_shell.fold import Folded
-from schemas.kafka_outputs import Output
+from schemas.kafka_outputs import Output, Outputs
 from schemas.topics import DEAD, RAW, RECEIPTS, STATUS, TRANSITIONS
 
 
@@ -50,6 +50,42 @@ class RecordTooLargeError(RuntimeError):
     """A dead letter larger than this worker was told there could be; the text says which setting to raise."""
 
 
+class _Tray:
+    """The batches one transaction writes to one partition of one topic: as few as they fit into."""
+
+    def __init__(self, producer: AIOKafkaProducer, topic: str, partition: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.full: list[tuple[BatchBuilder, int]] = []
+        self._producer = producer
+        self._batch: BatchBuilder | None = None
+        self._count = 0
+
+    def add(self, outputs: Iterable[Output]) -> None:
+        for key, value, headers in outputs:
+            batch = self._batch
+            if batch is None or batch.size() + len(value) > _BATCH_BYTES:
+                self._next()
+                batch = self._batch = self._producer.create_batch()
+            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                raise RecordTooLargeError(
+                    f"{self.topic}: a record of {len(value)} bytes does not fit; set gateway.limits.body_bytes to what"
+                    " the gateway has"
+                )
+            self._count += 1
+
+    def take(self) -> list[tuple[BatchBuilder, int]]:
+        """Each with the number of its records; the tray is empty after it."""
+        self._next()
+        taken, self.full = self.full, []
+        return taken
+
+    def _next(self) -> None:
+        if self._batch is not None and self._count:
+            self.full.append((self._batch, self._count))
+        self._batch, self._count = None, 0
+
+
 class Outbox:
     """Writes for one raw partition. Raises what aiokafka raises; then nothing more can be written with it."""
 
@@ -57,7 +93,6 @@ class Outbox:
         self._brokers = brokers
         self._partition = partition
         self._raw = TopicPartition(brokers.topic(RAW.name), partition)
-        self._dead_partition = 0
         self._producer = AIOKafkaProducer(
             bootstrap_servers=list(brokers.addresses),
             transactional_id=f"{brokers.group}-{RAW.name}-{partition}",
@@ -67,26 +102,38 @@ class Outbox:
             max_batch_size=brokers.record_bytes,
             max_request_size=brokers.record_bytes,
         )
+        self._status, self._transitions, self._dead, self._receipts = (
+            _Tray(self._producer, brokers.topic(topic.name), partition)
+            for topic in (STATUS, TRANSITIONS, DEAD, RECEIPTS)
+        )
 
     async def open(self) -> None:
         """Fence the partition's last writer. From here on what it wrote is final."""
         await self._producer.start()
-        dead = await self._producer.partitions_for(self._brokers.topic(DEAD.name))
-        self._dead_partition = self._partition % len(dead)
+        dead = await self._producer.partitions_for(self._dead.topic)
+        self._dead.partition = self._partition % len(dead)
 
-    async def write(self, folded: Folded, next_offset: int) -> int | None:
-        """Returns where topic `status` goes on after what was written to it; `None` if nothing was."""
+    def put(self, outputs: Outputs) -> None:
+        """Into the next transaction."""
+        self._status.add(outputs.status)
+        self._transitions.add(outputs.transitions)
+        self._dead.add(outputs.dead)
+        self._receipts.add(outputs.receipts)
+
+    async def commit(self, next_offset: int) -> int | None:
+        """Write what was put in, and that the raw partition is handled up to `next_offset`.
+
+        Returns where topic `status` goes on after what was written to it; `None` if nothing was.
+        """
         producer = self._producer
         await producer.begin_transaction()
-        written = await self._send(STATUS.name, self._partition, folded.status.values())
-        others = [
-            *await self._send(TRANSITIONS.name, self._partition, folded.transitions),
-            *await self._send(DEAD.name, self._dead_partition, folded.dead),
-            *await self._send(RECEIPTS.name, self._partition, folded.receipts),
-        ]
+        # First all the batches, so that their partitions join the transaction with one request.
+        status = await self._send(self._status)
+        others = [sent for tray in (self._transitions, self._dead, self._receipts) for sent in await self._send(tray)]
         await producer.send_offsets_to_transaction({self._raw: next_offset}, self._brokers.group)
-        ends = [base.offset + count for base, count in await _acknowledged(written)]
-        await _acknowledged(others)
+        ends = [(await acknowledged).offset + count for acknowledged, count in status]
+        for acknowledged, _ in others:
+            await acknowledged
         await producer.commit_transaction()
         return ends[-1] if ends else None
 
@@ -94,29 +141,8 @@ class Outbox:
         """Leave. What is under way is for the next owner to end."""
         await self._producer.stop()
 
-    async def _send(self, name: str, partition: int, outputs: Iterable[Output]) -> list[_Sent]:
-        """As few batches as they fit into, under way."""
-        topic = self._brokers.topic(name)
-        producer = self._producer
-        sent: list[_Sent] = []
-        batch, count = producer.create_batch(), 0
-        for key, value, headers in outputs:
-            if count and batch.size() + len(value) > _BATCH_BYTES:
-                sent.append((await producer.send_batch(batch, topic, partition=partition), count))
-                batch, count = producer.create_batch(), 0
-            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
-                raise RecordTooLargeError(
-                    f"{topic}: a record of {len(value)} bytes does not fit; set gateway.limits.body_bytes to what"
-                    " the gateway has"
-                )
-            count += 1
-        if count:
-            sent.append((await producer.send_batch(batch, topic, partition=partition), count))
-        return sent
-
-
-_Sent = tuple["asyncio.Future[RecordMetadata]", int]
-
-
-async def _acknowledged(sent: Sequence[_Sent]) -> list[tuple[RecordMetadata, int]]:
-    return [(await future, count) for future, count in sent]
+    async def _send(self, tray: _Tray) -> list[tuple[asyncio.Future[RecordMetadata], int]]:
+        return [
+            (await self._producer.send_batch(batch, tray.topic, partition=tray.partition), count)
+            for batch, count in tray.take()
+        ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -22,13 +22,14 @@ from processors.faust_shell.outbox import Brokers, Outbox
 from processors.faust_shell.raw_records import log_record_of
 from processors.faust_shell.recovery import recover
 from processors.faust_shell.state_store import RocksStates
+from schemas.kafka_outputs import Outputs
 from schemas.ports import Clock
 from schemas.postback import LogRecord
 
-#: What one transaction takes at most: about 3,000 postbacks. More would cost latency and save nothing.
-TRANSACTION_BYTES: Final = 2 * 1024 * 1024
+#: What one transaction takes at most: about a thousand postbacks. More would cost latency and save nothing.
+TRANSACTION_BYTES: Final = 512 * 1024
 #: What may wait to be handled; a partition that has more is not fetched.
-_QUEUE_BYTES: Final = 4 * 1024 * 1024
+_QUEUE_BYTES: Final = 1024 * 1024
 _OVERHEAD_BYTES: Final = 200
 
 _log = logging.getLogger(__name__)
@@ -46,10 +47,10 @@ class PartitionStats:
 
 
 class FolderOf(Protocol):
-    """Makes the `Folder` of a partition whose next raw offset is known."""
+    """Makes the `Folder` of an owner's partition, whose next raw offset is known."""
 
-    def __call__(self, partition: int, states: RocksStates, next_offset: int) -> Folder:
-        """A folder that reads from `states`."""
+    def __call__(self, owner: Owner, states: RocksStates, put_out: Callable[[Outputs], None]) -> Folder:
+        """A folder that reads from `states` and hands its outputs to `put_out`."""
         ...
 
 
@@ -91,7 +92,7 @@ class Owner:
         )
         self.stats.recovered, self.stats.recovery_s = recovered.records, recovered.seconds
         self.next_offset = self._expected = recovered.raw_offset or 0
-        folder = self._folder_of(self.partition, self._states, self.next_offset)
+        folder = self._folder_of(self, self._states, self._put_out)
         _log.info(
             "partition %d: recovered %d messages in %.1f s, goes on at raw offset %d",
             *(self.partition, recovered.records, recovered.seconds, self.next_offset),
@@ -165,15 +166,18 @@ class Owner:
             folder.fold(records, next_offset)
             count, total_bytes = count + len(records), total_bytes + size
             await asyncio.sleep(0)  # others of this loop are due too: heartbeats, acknowledgements
-        folded = folder.take()
-        status_offset = await self._outbox.write(folded, next_offset)
+        status_offset = await self._outbox.commit(next_offset)
         if status_offset is not None:
-            self._states.write(((key, output.value) for key, output in folded.status.items()), status_offset)
+            self._states.write(folder.pending.states.items(), status_offset)
+            folder.pending.states.clear()
         self.next_offset = next_offset
         self.stats.events += count
-        self.stats.dead += len(folded.dead)
         self.stats.transactions += 1
         self._progress(busy=bool(self._waiting))
+
+    def _put_out(self, outputs: Outputs) -> None:
+        self._outbox.put(outputs)
+        self.stats.dead += len(outputs.dead)
 
     def _slice(self) -> tuple[list[LogRecord], int]:
         records: list[LogRecord] = []
