@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.kafka_outputs import raw_place
 from schemas.topics import RAW
 from sendtrace.kafka_topics import BrokerError
-from sinks.tables.kafka_feed import KAFKA_TROUBLE, REQUEST_S, partition_counts, told
+from sinks.tables.kafka_feed import KAFKA_TROUBLE, REQUEST_S, end_consumer, partition_counts, told
 from sinks.tables.kafka_raw import RawCounter
 
 _BODY_S: Final = 3.0
@@ -89,7 +89,7 @@ class KafkaLogView:
     async def _hang_up(self) -> None:
         reading, self._reading = self._reading, None
         if reading is not None:
-            await reading.stop()
+            await end_consumer(reading)
 
     async def _body_at(self, partition: int, offset: int) -> bytes | None:
         async with self._bodies:  # one consumer, one place at a time
@@ -128,7 +128,7 @@ class KafkaLogView:
         places = [TopicPartition(self._topic, partition) for partition in range(count)]
         async with AsyncExitStack() as stack:
             consumer = await self._consumer(_COUNT_FETCH_BYTES)
-            stack.push_async_callback(consumer.stop)
+            stack.push_async_callback(end_consumer, consumer)
             begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
             consumer.assign(places)
             start = {place.partition: max(begins[place], raw_positions.get(place.partition, 0)) for place in places}
@@ -149,6 +149,6 @@ class KafkaLogView:
         try:
             await consumer.start()
         except BaseException:
-            await consumer.stop()
+            await end_consumer(consumer)
             raise
         return consumer

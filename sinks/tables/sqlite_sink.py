@@ -107,7 +107,7 @@ class SqliteSink(SqliteTables):
         found = sort_receipts(batch.receipts, self._effects(batch.receipts))
         new_dead, dead_again = self._sort_dead(batch.dead)
         new = batch._replace(receipts=found.new, dead=new_dead)
-        self.write(new, others=_others(new))
+        self.write_speaking_of(_others(new), new)
         now: str = self._db.execute(_NOW).fetchone()[0]
         for dead in dead_again:
             self._refuse_again(dead)

@@ -151,11 +151,12 @@ class SqliteTables:
             self.write(batch)
             self.write_position(position, partition)
 
-    def write(self, batch: Batch, *, others: Iterable[str] = ()) -> None:
-        """Everything a batch changed. Inside a transaction, with `write_position` at its end.
+    def write(self, batch: Batch) -> None:
+        """Everything a batch changed. Inside a transaction, with `write_position` at its end."""
+        self.write_speaking_of((), batch)
 
-        `others` are messages it speaks of without their state; one that has no row raises `KeyError`.
-        """
+    def write_speaking_of(self, others: Iterable[str], batch: Batch) -> None:
+        """The same where it speaks of messages whose states it has not; one without a row raises `KeyError`."""
         numbers = self._write_outputs(batch, others)
         self._db.executemany(_INSERT_POSTBACK, [_postback_row(receipt, numbers) for receipt in batch.receipts])
         self._db.executemany(_INSERT_DEAD, map(_dead_row, batch.dead))

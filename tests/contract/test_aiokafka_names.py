@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from ingest.kafka_log import end_producer
+from sinks.tables.kafka_feed import end_consumer
 from tests.kafka.kafka_rig import create_topics
 from tests.kafka.local_kafka import LocalKafka
 
@@ -34,3 +35,39 @@ async def test_a_producer_with_a_batch_in_hand_never_stops_and_ends_all_the_same
         await stopping
 
     assert producer._sender.sender_task.done()
+
+
+async def test_a_consumer_whose_broker_is_gone_cancels_who_stops_it_and_ends_all_the_same(
+    private_kafka: LocalKafka,
+) -> None:
+    await create_topics(private_kafka.address, "t")
+    first, second = [await consuming(private_kafka.address) for _ in range(2)]
+    private_kafka.kill()
+    for consumer in (first, second):
+        assert consumer._fetcher is not None
+        while not any(_is_pausing(task) for task in consumer._fetcher._pending_tasks):  # noqa: ASYNC110  it tells nobody
+            await asyncio.sleep(0.005)
+        if consumer is first:
+            stopping = asyncio.ensure_future(consumer.stop())
+            await asyncio.wait([stopping])
+            assert stopping.cancelled()  # when this fails, `end_consumer` has become needless
+            await consumer._client.close()
+        else:
+            await end_consumer(consumer)
+
+    assert not second._client._conns
+    await asyncio.sleep(0.2)
+
+
+def _is_pausing(task: asyncio.Task[object]) -> bool:
+    """Whether a fetch has failed and waits before the next."""
+    frames = task.get_stack()
+    return bool(frames) and frames[0].f_code.co_name == "_proc_fetch_request" and "err" in frames[0].f_locals
+
+
+async def consuming(address: str) -> AIOKafkaConsumer:
+    consumer = AIOKafkaConsumer(bootstrap_servers=address, request_timeout_ms=500, retry_backoff_ms=300)
+    await consumer.start()
+    consumer.assign([TopicPartition("t", 0)])
+    await consumer.getmany(timeout_ms=200)
+    return consumer

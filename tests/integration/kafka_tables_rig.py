@@ -19,7 +19,7 @@ from ingest.kafka_log import end_producer
 from processors.classify import Classifier
 from processors.keys import KeyFinder
 from processors.normalize import Normalizer
-from processors.partition import PartitionProcessor
+from processors.partition import Normalize, PartitionProcessor
 from schemas.batch import Batch
 from schemas.kafka_outputs import Output, outputs_of, raw_position
 from schemas.kafka_records import headers_of, partition_of
@@ -60,6 +60,7 @@ class Feeder:
         self._expected = SqliteTables(self.expected_path)
         self._ids = ReceiptIds()
         self._now_ms = MIDNIGHT_MS
+        self._dead: set[str] = set()
         self._unhandled: dict[int, list[LogRecord]] = {number: [] for number in range(PARTITIONS)}
 
     async def start(self) -> None:
@@ -102,17 +103,24 @@ class Feeder:
         self._unhandled[partition].append(LogRecord(offset, postback))
 
     async def handle(
-        self, *, normalize: Normalizer = NORMALIZE, expect: bool = True, leave_out: Collection[Topic] = ()
-    ) -> None:
-        """Fold all that is new on `raw`, a transaction a partition; `expect=False` leaves `expected` as it is."""
+        self, *, normalize: Normalize = NORMALIZE, leave_out: Collection[Topic] = ()
+    ) -> list[tuple[int, Output]]:
+        """Fold all that is new on `raw`, a transaction a partition. Gives what was left out, by partition.
+
+        `expected` are of use as long as no body is handled twice.
+        """
+        left_out = []
         for partition, records in self._unhandled.items():
             if records:
                 batch = PartitionProcessor(normalize=normalize, store=self._expected).handle(records)
                 end = records[-1].position + 1
                 self._unhandled[partition] = []
-                await self._write(partition, batch, end, leave_out=leave_out)
-                if expect:
-                    self._expected.commit(_placed(batch, partition), end, partition)
+                outputs = await self._write(partition, batch, end, leave_out=leave_out)
+                left_out += [(partition, output) for output in outputs]
+                new_dead = [dead for dead in batch.dead if dead.record.postback.receipt_id not in self._dead]
+                self._dead |= {dead.record.postback.receipt_id for dead in new_dead}
+                self._expected.commit(_placed(batch._replace(dead=new_dead), partition), end, partition)
+        return left_out
 
     async def abort(self) -> None:
         """Fold and write the same, and take it back: it is still to be handled."""
@@ -121,14 +129,24 @@ class Feeder:
                 batch = PartitionProcessor(normalize=NORMALIZE, store=self._expected).handle(records)
                 await self._write(partition, batch, records[-1].position + 1, abort=True)
 
-    async def send(self, topic: Topic, value: bytes | None, *, key: bytes | None = None, partition: int = 0) -> None:
+    async def send(
+        self,
+        topic: Topic,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int = 0,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
         """One record of somebody else's."""
-        await self._gateway.send_and_wait(self._prefix + topic.name, value, key=key, partition=partition)
+        name = self._prefix + topic.name
+        await self._gateway.send_and_wait(name, value, key=key, partition=partition, headers=list(headers))
 
     async def _write(
         self, partition: int, batch: Batch, end: int, *, leave_out: Collection[Topic] = (), abort: bool = False
-    ) -> None:
-        """One transaction, as the worker writes it."""
+    ) -> list[Output]:
+        """One transaction, as the worker writes it, but for what is left out."""
+        left_out: list[Output] = []
         outputs = outputs_of(batch, partition=partition, next_offset=end)
         await self._worker.begin_transaction()
         for topic, some, place in (
@@ -137,9 +155,12 @@ class Feeder:
             (RECEIPTS, outputs.receipts, partition),
             (DEAD, outputs.dead, 0),
         ):
-            if topic not in leave_out:
+            if topic in leave_out:
+                left_out += some
+            else:
                 await self._send(topic.name, some, place)
         await (self._worker.abort_transaction() if abort else self._worker.commit_transaction())
+        return left_out
 
     async def _send(self, topic: str, outputs: Sequence[Output], partition: int) -> None:
         sent = [
