@@ -51,7 +51,8 @@ def connect(url: str) -> Connection:
     given = conninfo_to_dict(url)
     waits = {name: value for name, value in _WAITS.items() if name not in given}
     try:
-        connection = psycopg.connect(make_conninfo(url, **waits), autocommit=True)
+        # Nothing is prepared: a plan made while a table was small would be kept when it is not.
+        connection = psycopg.connect(make_conninfo(url, **waits), autocommit=True, prepare_threshold=None)
     except psycopg.OperationalError as error:
         raise psycopg.OperationalError(told(error, url)) from None
     try:

@@ -7,7 +7,8 @@ temporary table and from there into theirs in one statement. Rows that are refus
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 import orjson
@@ -27,7 +28,9 @@ from sinks.tables.postgres_rows import (
     dead_letter_row,
     postback_row,
     state_row,
+    state_times,
     transition_row,
+    transition_times,
 )
 from sinks.tables.postgres_search import can_be_asked
 
@@ -37,10 +40,10 @@ STAGING: Final = "CREATE TEMPORARY TABLE incoming_messages (LIKE messages) ON CO
 #: Who a message is, is written once.
 _IDENTITY: Final = {"message_id", "source", "provider", "dispatch_id", "external_send_id"}
 _STATE: Final = ", ".join(STATE_COLUMNS)
-_COPY_STATES: Final = f"COPY incoming_messages (seq, {_STATE}) FROM STDIN"
+COPY_STATES: Final = f"COPY incoming_messages (seq, {_STATE}) FROM STDIN"
 #: A new message gets the next number, in order of first mention. Looking each one up in a subquery keeps the
 #: planner, which knows nothing of a temporary table, from reading all messages for a batch of some thousands.
-_MERGE_STATES: Final = f"""
+MERGE_STATES: Final = f"""
 INSERT INTO messages (seq, {_STATE})
 SELECT coalesce(new.known, top.seq + row_number() OVER (PARTITION BY new.known IS NULL ORDER BY new.seq)), {_STATE}
 FROM (SELECT i.*, (SELECT m.seq FROM messages AS m WHERE m.message_id = i.message_id) AS known
@@ -54,10 +57,13 @@ _FITS_NOW: Final = (
     "WHERE s.table_name = 'messages' AND s.record_id = i.message_id"
 )
 _LAST_TRANSITION: Final = "SELECT coalesce(max(seq), 0) FROM transitions"
-_COPY_TRANSITIONS: Final = f"COPY transitions (seq, {', '.join(TRANSITION_COLUMNS)}) FROM STDIN"
-_COPY_POSTBACKS: Final = f"COPY postbacks ({', '.join(POSTBACK_COLUMNS)}) FROM STDIN"
+COPY_TRANSITIONS: Final = f"COPY transitions (seq, {', '.join(TRANSITION_COLUMNS)}) FROM STDIN"
+COPY_POSTBACKS: Final = f"COPY postbacks ({', '.join(POSTBACK_COLUMNS)}) FROM STDIN"
 _NAME: Final = "INSERT INTO identifiers SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING"
-_EFFECTS: Final = "SELECT receipt_id, effect FROM postbacks WHERE receipt_id = ANY(%s)"
+#: Some thousand ids as one text of JSON: psycopg takes its time over an array of as many.
+_EFFECTS: Final = (
+    "SELECT receipt_id, effect FROM postbacks WHERE receipt_id = ANY(ARRAY(SELECT jsonb_array_elements_text(%s)))"
+)
 _ANY_ASIDE: Final = "SELECT FROM set_aside WHERE table_name = 'postbacks' LIMIT 1"
 _EFFECTS_ASIDE: Final = "SELECT record_id, effect FROM set_aside WHERE table_name = 'postbacks' AND record_id = ANY(%s)"
 _SETTLE: Final = "UPDATE postbacks SET message_id = %s, effect = %s, flags = %s WHERE receipt_id = %s"
@@ -108,7 +114,8 @@ def _effects(db: Connection, receipts: Sequence[Receipt]) -> dict[str, PostbackE
     if not receipts:
         return {}
     ids = [_receipt_id(receipt) for receipt in receipts]
-    found: dict[str, PostbackEffect] = dict(db.execute(_EFFECTS, (list(filter(can_be_asked, ids)),)).fetchall())
+    asked = orjson.dumps(list(filter(can_be_asked, ids))).decode()
+    found: dict[str, PostbackEffect] = dict(db.execute(_EFFECTS, (asked,)).fetchall())
     if db.execute(_ANY_ASIDE).fetchone() is not None:
         by_key = {escaped(receipt_id): receipt_id for receipt_id in ids}
         found |= {by_key[key]: effect for key, effect in db.execute(_EFFECTS_ASIDE, (list(by_key),))}
@@ -121,11 +128,12 @@ def _keep_states(db: Connection, states: Sequence[StatusRecord]) -> int:
     def put(some: Sequence[tuple[int, StatusRecord]]) -> None:
         if len(some) < len(numbered):  # tried before, by halves: what went well is still there
             db.execute("TRUNCATE incoming_messages")
-        _copy(db, _COPY_STATES, ((number, *state_row(state)) for number, state in some))
-        db.execute(_MERGE_STATES)
+        check_times(chain.from_iterable(state_times(state) for _, state in some))
+        _copy(db, COPY_STATES, ((number, *state_row(state)) for number, state in some))
+        db.execute(MERGE_STATES)
         db.execute(_FITS_NOW)
 
-    return keep(db, "messages", numbered, put, lambda one: Aside(one[1]["message_id"], one[1]))
+    return keep(db, "messages", numbered, put, lambda one: Aside(str(one[1].get("message_id")), one[1]))
 
 
 def _keep_transitions(db: Connection, transitions: Sequence[Transition]) -> int:
@@ -135,14 +143,16 @@ def _keep_transitions(db: Connection, transitions: Sequence[Transition]) -> int:
     numbered = list(enumerate(transitions, start=last + 1))
 
     def put(some: Sequence[tuple[int, Transition]]) -> None:
-        _copy(db, _COPY_TRANSITIONS, ((number, *transition_row(transition)) for number, transition in some))
+        check_times(chain.from_iterable(transition_times(transition) for _, transition in some))
+        _copy(db, COPY_TRANSITIONS, ((number, *transition_row(transition)) for number, transition in some))
 
-    return keep(db, "transitions", numbered, put, lambda one: Aside(one[1]["transition_id"], one[1]))
+    return keep(db, "transitions", numbered, put, lambda one: Aside(str(one[1].get("transition_id")), one[1]))
 
 
 def _keep_receipts(db: Connection, found: Sorted) -> int:
     def put(some: Sequence[Receipt]) -> None:
-        _copy(db, _COPY_POSTBACKS, map(postback_row, some))
+        check_times(receipt.received_at for receipt in some)
+        _copy(db, COPY_POSTBACKS, map(postback_row, some))
 
     refused = keep(db, "postbacks", found.new, put, _receipt_aside)
     for receipt in found.settled:
@@ -157,6 +167,7 @@ def _keep_dead(db: Connection, letters: Sequence[DeadLetter], settled: Sequence[
     """Those that are there already were refused again, unless a retry applied them since."""
 
     def put(some: Sequence[DeadLetter]) -> None:
+        check_times(dead.received_at for dead in some)
         db.cursor().executemany(_DEAD, list(map(dead_letter_row, some)))
 
     refused = keep(db, "dead_letters", letters, put, _dead_aside)
@@ -171,26 +182,32 @@ def _put_names(db: Connection, names: Sequence[tuple[str, str]]) -> None:
 
 
 def _put_counts(db: Connection, counts: Sequence[_Count]) -> None:
-    check_times(*(one.hour for one in counts))
+    check_times(one.hour for one in counts)
     rows = [(one.source, one.hour, *(one.added.get(name, 0) for name in _COUNTED)) for one in counts]
     db.cursor().executemany(_COUNT, rows)
 
 
 def _counts(found: Sorted, accepted: Mapping[tuple[str, str], int]) -> list[_Count]:
     """Each body once, by what became of it in the end; each further record of it as a repeat."""
-    totals: Counter[tuple[str, str, str]] = Counter()
+    rows: dict[tuple[str, str], Counter[str]] = {}
     for (source, hour), count in accepted.items():
-        totals[source, hour, "accepted"] += count
-    for receipt in (*found.new, *found.settled):
-        totals[*_place(receipt), _COLUMN_OF[receipt.effect]] += 1
-    for receipt in found.settled:
-        totals[*_place(receipt), "dead"] -= 1
-    for receipt in (*found.settled, *found.refused_again, *found.repeated):
-        totals[*_place(receipt), "repeated"] += 1
-    rows: dict[tuple[str, str], dict[str, int]] = {}
-    for (source, hour, name), count in totals.items():
-        rows.setdefault((source, hour), {})[name] = count
+        rows.setdefault((source, hour), Counter())["accepted"] += count
+    _add(rows, (*found.new, *found.settled), lambda effect: _COLUMN_OF[effect])
+    _add(rows, (*found.settled, *found.refused_again, *found.repeated), lambda _: "repeated")
+    _add(rows, found.settled, lambda _: "dead", times=-1)
     return [_Count(source, hour, added) for (source, hour), added in rows.items()]
+
+
+def _add(
+    rows: dict[tuple[str, str], Counter[str]],
+    receipts: Sequence[Receipt],
+    column: Callable[[PostbackEffect], str],
+    *,
+    times: int = 1,
+) -> None:
+    alike = Counter((one.record.postback.source, one.received_at[:13], one.effect) for one in receipts)
+    for (source, hour, effect), count in alike.items():
+        rows.setdefault((source, hour_of(hour)), Counter())[column(effect)] += times * count
 
 
 def _copy(db: Connection, statement: str, rows: Iterable[Row]) -> None:
@@ -201,10 +218,6 @@ def _copy(db: Connection, statement: str, rows: Iterable[Row]) -> None:
 
 def _receipt_id(receipt: Receipt) -> str:
     return receipt.record.postback.receipt_id
-
-
-def _place(receipt: Receipt) -> tuple[str, str]:
-    return receipt.record.postback.source, hour_of(receipt.received_at)
 
 
 def _receipt_aside(receipt: Receipt) -> Aside:

@@ -10,22 +10,18 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple, TypeVar
 
-import orjson
 import psycopg
 from psycopg.errors import ProgramLimitExceeded
 
 from sinks.tables.postgres_connect import Connection
-from sinks.tables.postgres_rows import UnfitRowError
 
-#: What one row is at fault for: a value, a type's bounds, a constraint, or an index that holds no text as long.
+#: What one row is at fault for: a value, a type's bounds, a constraint, an index that holds no text as long, or a
+#: record that is none of ours (then no row can be made of it).
 REFUSALS: Final = (
     psycopg.DataError,
     psycopg.IntegrityError,
     ProgramLimitExceeded,
-    UnfitRowError,
-    UnicodeEncodeError,
-    orjson.JSONEncodeError,
-    KeyError,
+    *(KeyError, TypeError, ValueError, AttributeError),
 )
 _MOST_ID: Final = 200
 _MOST_REASON: Final = 500
@@ -87,6 +83,10 @@ def _try(db: Connection, records: Sequence[Record], put: Callable[[Sequence[Reco
         with db.transaction():
             put(records)
     except REFUSALS as error:
+        return error
+    except psycopg.ProgrammingError as error:
+        if error.sqlstate is not None:  # the statement is at fault; without a state it is a value of no type known
+            raise
         return error
     return None
 

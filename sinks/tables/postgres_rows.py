@@ -1,11 +1,12 @@
 """Records of `schemas.records` as rows of the Postgres tables, and back. Pure.
 
-A time must be in the very form of `schemas.times`: what another form became in a `timestamptz` would
-come back as another text. JSON columns are texts of JSON on both ways.
+A time must be in the very form of `schemas.times` (`check_times`): what another form became in a
+`timestamptz` would come back as another text. JSON columns are texts of JSON on both ways.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from operator import itemgetter
 from typing import Final, cast
 
@@ -31,9 +32,9 @@ STATE_COLUMNS: Final = (*_PLAIN, *_MESSAGE_TIMES, *_JSON)
 MESSAGE_COLUMNS: Final = tuple(MessageStatus.__annotations__)
 
 _plain_values = itemgetter(*_PLAIN)
-_message_times = itemgetter(*_MESSAGE_TIMES)
+state_times: Final = itemgetter(*_MESSAGE_TIMES)
 _transition_values = itemgetter(*TRANSITION_COLUMNS)
-_transition_times = itemgetter("provider_time", "received_at")
+transition_times: Final = itemgetter("provider_time", "received_at")
 
 #: In the order in which a record has them; `jsonb` has an order of its own.
 _FACT: Final = (
@@ -43,6 +44,7 @@ _FACT: Final = (
 _FACTS: Final = MESSAGE_COLUMNS.index("facts")
 _ROW_OVERHEAD_BYTES: Final = 1_024
 _TIME_LENGTH: Final = len("2020-08-31T18:58:42.000Z")
+_TIME_MARKS: Final = ((10, "T"), (19, "."), (23, "Z"))
 
 
 class UnfitRowError(ValueError):
@@ -50,23 +52,19 @@ class UnfitRowError(ValueError):
 
 
 def state_row(state: StatusRecord) -> Row:
-    """In the order of `STATE_COLUMNS`. Raises `UnfitRowError`, and what orjson raises."""
-    times = _message_times(state)
-    check_times(*times)
+    """In the order of `STATE_COLUMNS`. Raises what orjson raises."""
     repeated_until = orjson.dumps(state["repeated_until"]).decode() if state["repeated_until"] else "{}"
-    return (*_plain_values(state), *times, orjson.dumps(state["facts"]).decode(), repeated_until)
+    return (*_plain_values(state), *state_times(state), orjson.dumps(state["facts"]).decode(), repeated_until)
 
 
 def transition_row(transition: Transition) -> Row:
-    """In the order of `TRANSITION_COLUMNS`. Raises `UnfitRowError`."""
-    check_times(*_transition_times(transition))
+    """In the order of `TRANSITION_COLUMNS`."""
     return cast(Row, _transition_values(transition))
 
 
 def postback_row(receipt: Receipt) -> Row:
-    """In the order of `POSTBACK_COLUMNS`. Raises `UnfitRowError`, and what orjson raises."""
+    """In the order of `POSTBACK_COLUMNS`. Raises what orjson raises."""
     position, postback = receipt.record
-    check_times(receipt.received_at)
     flags = orjson.dumps(receipt.flags).decode() if receipt.flags else "[]"
     return (
         *(position, postback.receipt_id, receipt.message_id, receipt.received_at, postback.content_type),
@@ -77,12 +75,24 @@ def postback_row(receipt: Receipt) -> Row:
 def dead_letter_row(dead: DeadLetter) -> Row:
     """In the order of `DEAD_LETTER_COLUMNS`: one body, one dead letter, so its receipt names it."""
     position, postback = dead.record
-    check_times(dead.received_at)
     return (
         *(position, postback.receipt_id, postback.source, postback.provider, dead.stage, dead.rejected.reason.value),
         *(dead.rejected.detail, postback.receipt_id, dead.received_at, postback.content_type),
         *(postback.content_encoding, postback.body),
     )
+
+
+def check_times(times: Iterable[str | None]) -> None:
+    """Raises `UnfitRowError` when one is not as `schemas.times` writes it; Postgres would also take `today`.
+
+    All are looked at as one text, each place of theirs at once: one by one it would take as long as writing them.
+    """
+    told = [text for text in times if text is not None]
+    text = "".join(told)
+    if len(text) != _TIME_LENGTH * len(told) or any(
+        text[place::_TIME_LENGTH] != mark * len(told) for place, mark in _TIME_MARKS
+    ):
+        raise UnfitRowError("a time is not of the form 2020-08-31T18:58:42.000Z")
 
 
 def message_of(row: Row) -> MessageStatus:
@@ -95,10 +105,3 @@ def message_of(row: Row) -> MessageStatus:
 def message_bytes(row: Row) -> int:
     """About how much of an answer it takes: only the facts can be many."""
     return _ROW_OVERHEAD_BYTES + len(row[_FACTS])
-
-
-def check_times(*times: str | None) -> None:
-    """Raises `UnfitRowError`. Postgres would also take `today`."""
-    for text in times:
-        if text is not None and not (len(text) == _TIME_LENGTH and text[19] == "." and text[-1] == "Z"):
-            raise UnfitRowError("a time is not of the form 2020-08-31T18:58:42.000Z")

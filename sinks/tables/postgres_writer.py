@@ -43,7 +43,12 @@ class PostgresTables:
         self._url = url
         self._rows_set_aside = 0
         self._db: Connection | None = self._open(wait=wait)
-        self._known = _positions(self._db)
+        self._known: Positions = {}
+        try:
+            self.positions()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def rows_set_aside(self) -> int:
@@ -78,7 +83,7 @@ class PostgresTables:
                 places = list(changes.positions)
                 columns = ([topic for topic, _ in places], [partition for _, partition in places])
                 db.execute(_SET_AT, (*columns, list(changes.positions.values())))
-            self._known |= changes.positions
+            self._known = {**self._known, **changes.positions}
             self._rows_set_aside += refused
 
     def _is_written(self, found: Positions, given: Positions) -> bool:

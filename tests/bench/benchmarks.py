@@ -16,7 +16,7 @@ from typing import Final
 
 import orjson
 
-from tests.bench import bench_core, bench_gateway, bench_layout, bench_memory, bench_pipeline
+from tests.bench import bench_core, bench_gateway, bench_layout, bench_memory, bench_pipeline, postgres_rows
 from tests.bench.machine import describe
 from tests.bench.measured import Plan, Result
 from tests.bench.processes import BenchError
@@ -27,6 +27,7 @@ BENCHMARKS: Final[dict[str, Callable[[Plan], Result]]] = {
     "core": bench_core.run,
     "memory": bench_memory.run,
     "layout": bench_layout.run,
+    "postgres": postgres_rows.run,
 }
 
 

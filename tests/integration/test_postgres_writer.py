@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from typing import Final
 
 import pytest
@@ -182,20 +181,17 @@ def test_a_body_that_lies_on_the_topic_twice_is_counted_once(both: Both) -> None
     assert [count[2:] for count in both.postgres.audit_rows().counts] == [(1, 0, 0, 1)] * 2
 
 
-def spoilt(state: StatusRecord, change: Callable[[StatusRecord], None]) -> StatusRecord:
-    copy: StatusRecord = {**state}
-    change(copy)
-    return copy
-
-
+PLAIN_FAULT: Final = "U+0000 in a text"
 FAULTS: Final[dict[str, dict[str, object]]] = {
-    "U+0000 in a text": {"reason": "a\0b"},
+    PLAIN_FAULT: {"reason": "a\0b"},
     "U+0000 in a fact": {"facts": [{"reason": "a\0b"}]},
     "half a character": {"reason": "\ud800"},
     "half a character in a fact": {"facts": [{"reason": "\ud800"}]},
     "a number out of range": {"version": 2**63},
     "a number no JSON has": {"facts": [{"duplicates": 2**80}]},
     "nothing where something is needed": {"status": None},
+    "an object where a text is needed": {"reason": {"a": 1}},
+    "facts that are none": {"facts": None},
     "a field that is missing": {},
     "a time of another form": {"sent_at": "2020-08-31T18:58:42+00:00"},
     "a day that is none": {"sent_at": "2020-02-31T18:58:42.000Z"},
@@ -203,8 +199,7 @@ FAULTS: Final[dict[str, dict[str, object]]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("at", [0, 3, 6])
+@pytest.mark.parametrize(("fault", "at"), [*((fault, 3) for fault in FAULTS), (PLAIN_FAULT, 0), (PLAIN_FAULT, 6)])
 def test_a_state_that_is_refused_is_set_aside_and_everything_else_is_kept(
     tables: PostgresTables, reader: PostgresReader, postgres_url: str, fault: str, at: int
 ) -> None:

@@ -18,7 +18,7 @@ from sinks.tables.changes import Changes
 from tests.integration.read_rig import MIDNIGHT_MS, Sent
 
 NOTHING: Final = Batch([], {}, {}, [], [], [])
-_NORMALIZER: Final = Normalizer(Classifier.load(None))
+NORMALIZER: Final = Normalizer(Classifier.load(None))
 
 
 class _States(dict[str, StatusRecord]):
@@ -31,7 +31,7 @@ class _States(dict[str, StatusRecord]):
 class Stream:
     """One raw partition and its processor. Bodies come 1.8 seconds apart, two thousand an hour."""
 
-    def __init__(self, partition: int = 0, *, normalize: Normalizer = _NORMALIZER) -> None:
+    def __init__(self, partition: int = 0, *, normalize: Normalizer = NORMALIZER) -> None:
         self.states = _States()
         self._partition = partition
         self._processor = PartitionProcessor(normalize=normalize, store=self.states)

@@ -24,7 +24,7 @@ CREATE TABLE messages (
     processed_at      timestamptz,
     delivered_at      timestamptz,
     failed_at         timestamptz,
-    facts             jsonb NOT NULL,
+    facts             jsonb NOT NULL CHECK (jsonb_typeof(facts) = 'array'),
     duplicates        bigint NOT NULL,
     version           bigint NOT NULL,
     repeated_until    jsonb NOT NULL
@@ -103,7 +103,7 @@ CREATE TABLE postbacks (
     received_at  timestamptz NOT NULL,
     content_type text NOT NULL,
     effect       text NOT NULL,
-    flags        jsonb NOT NULL
+    flags        jsonb NOT NULL CHECK (jsonb_typeof(flags) = 'array')
 );
 CREATE INDEX postbacks_by_message ON postbacks (message_id, position) WHERE message_id IS NOT NULL;
 
