@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from ingest.kafka_log import end_producer
 from processors.classify import Classifier
@@ -22,7 +22,7 @@ from processors.normalize import Normalizer
 from processors.partition import Normalize, PartitionProcessor
 from schemas.batch import Batch
 from schemas.kafka_outputs import Output, outputs_of, raw_position
-from schemas.kafka_records import headers_of, partition_of
+from schemas.kafka_records import headers_of, partition_of, postback_of
 from schemas.postback import KIND_POSTBACK, LogRecord, Postback
 from schemas.receipts import ReceiptIds
 from schemas.records import Transition
@@ -60,6 +60,7 @@ class Feeder:
         self._expected = SqliteTables(self.expected_path)
         self._ids = ReceiptIds()
         self._now_ms = MIDNIGHT_MS
+        self._next = dict.fromkeys(range(PARTITIONS), 0)
         self._dead: set[str] = set()
         self._unhandled: dict[int, list[LogRecord]] = {number: [] for number in range(PARTITIONS)}
 
@@ -96,11 +97,26 @@ class Feeder:
                 partition=partition,
                 headers=headers_of(postback),
             )
-            self._unhandled[partition].append(LogRecord(sent.offset, postback))
+            self._see(partition, sent.offset, postback)
 
-    def saw(self, postback: Postback, partition: int, offset: int) -> None:
-        """Somebody else put it there."""
+    async def look(self) -> int:
+        """Fetch what somebody else put onto the raw topic; the number of records."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._address)
+        await consumer.start()
+        places = [TopicPartition(self._prefix + RAW.name, number) for number in range(PARTITIONS)]
+        consumer.assign(places)
+        for place in places:
+            consumer.seek(place, self._next[place.partition])
+        found = await consumer.getmany(timeout_ms=200)
+        await consumer.stop()
+        for place, records in found.items():
+            for record in records:
+                self._see(place.partition, record.offset, postback_of(record.headers, record.value))
+        return sum(map(len, found.values()))
+
+    def _see(self, partition: int, offset: int, postback: Postback) -> None:
         self._unhandled[partition].append(LogRecord(offset, postback))
+        self._next[partition] = offset + 1
 
     async def handle(
         self, *, normalize: Normalize = NORMALIZE, leave_out: Collection[Topic] = ()
