@@ -12,9 +12,8 @@ from sinks.tables.tables_reader import TablesReader
 
 def postgres_of(settings: Settings) -> str | None:
     """The URL of the Postgres with the tables, password included; `None` where they are in SQLite."""
-    tables = getattr(settings, "tables", None)
-    url = getattr(tables, "postgres", None)
-    return None if url is None else str(url.get_secret_value())
+    url = settings.tables.postgres
+    return None if url is None else url.get_secret_value()
 
 
 def is_on_kafka(settings: Settings) -> bool:

@@ -16,7 +16,7 @@ from schemas.codec import RecordError
 from schemas.kafka_outputs import dead_letter_of, receipts_of, state_of, transition_of
 from schemas.kafka_records import Headers
 from schemas.records import StatusRecord, Transition
-from schemas.topics import DEAD, RAW, RECEIPTS, STATUS, TRANSITIONS
+from schemas.topics import DEAD, RECEIPTS, STATUS, TRANSITIONS
 from sinks.tables.changes import Changes
 
 _log = logging.getLogger(__name__)
@@ -63,8 +63,7 @@ class Chunk:
     def changes(self, positions: Mapping[tuple[str, int], int], accepted: Mapping[tuple[str, str], int]) -> Changes:
         """Everything so far as one transaction."""
         batch = Batch(self.transitions, self.states, {}, self.receipts, self.dead, self.identifiers)
-        handled = {(RAW.name, partition): end for partition, end in self.raw_ends.items()}
-        return Changes(batch, accepted, {**positions, **handled})
+        return Changes(batch, accepted, positions)
 
     @property
     def rows(self) -> dict[str, int]:

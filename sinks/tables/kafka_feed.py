@@ -70,6 +70,7 @@ class Feed:
         self._raws = self._places([RAW.name], partitions)
         self._status = self._places([STATUS.name], partitions)
         self.raw_next: dict[int, int] = {}
+        self._raw_ends: dict[int, int] = {}
         self._counter: RawCounter | None = None
 
     async def seek(self, positions: Mapping[tuple[str, int], int]) -> None:
@@ -120,15 +121,26 @@ class Feed:
         found = {**await self._committed.end_offsets(self._sunk), **await self._raw.end_offsets(self._raws)}
         return {self._named(place): end for place, end in found.items()}
 
-    async def count_raw(self, ends: Mapping[int, int]) -> Mapping[tuple[str, str], int]:
-        """The raw records up to `ends` that are not counted yet, by source and hour."""
-        known = {partition: end for partition, end in ends.items() if partition in self.raw_next}
+    async def count_raw(self, ends: Mapping[int, int]) -> tuple[Mapping[tuple[str, str], int], Offsets]:
+        """The raw records up to `ends` that are not counted yet, by source and hour, and how far that is.
+
+        Receipts that speak of records beyond the end of `raw` are of records a broker lost, or somebody's
+        invention; they are told, and not waited for.
+        """
+        known = {partition: end for partition, end in ends.items() if self.raw_next.get(partition, end) < end}
         if self._counter is None or not known:
-            return {}
-        counts = await self._counter.count_to(known)
+            return {}, {}
+        if any(end > self._raw_ends.get(partition, 0) for partition, end in known.items()):
+            places = [place for place in self._raws if place.partition in known]
+            found = await self._raw.end_offsets(places)
+            self._raw_ends |= {place.partition: end for place, end in found.items()}
         for partition, end in known.items():
-            self.raw_next[partition] = max(end, self.raw_next[partition])
-        return counts
+            if end > self._raw_ends[partition]:
+                _log.error("receipts %d speak of raw records up to %d, and it ends before", partition, end)
+                known[partition] = max(self._raw_ends[partition], self.raw_next[partition])
+        counts = await self._counter.count_to(known)
+        self.raw_next |= known
+        return counts, {(RAW.name, partition): end for partition, end in known.items()}
 
     def _places(self, names: Iterable[str], partitions: Mapping[str, int]) -> list[TopicPartition]:
         return [

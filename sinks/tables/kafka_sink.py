@@ -30,7 +30,7 @@ _MEASURE_PERIOD_S: Final = 1.0
 _PROGRESS_S: Final = 15.0
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
-TABLES_TROUBLE: Final = (sqlite3.Error, psycopg.OperationalError, TablesError)
+TABLES_TROUBLE: Final = (sqlite3.Error, psycopg.Error, TablesError)
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -130,8 +130,8 @@ class KafkaSink:
             await source.fetch(ahead, only_status=True, wait_ms=_WAIT_MS)
         chunk.states = ahead.states
         chunk.not_understood += ahead.not_understood
-        accepted = await source.count_raw(chunk.raw_ends)
-        await self._write(writer, chunk, {**positions, **at}, accepted)
+        accepted, handled = await source.count_raw(chunk.raw_ends)
+        await self._write(writer, chunk, {**positions, **at, **handled}, accepted)
 
     async def _write(
         self, writer: TablesWriter, chunk: Chunk, positions: Offsets, accepted: Mapping[tuple[str, str], int]

@@ -259,6 +259,23 @@ async def test_records_that_are_none_stop_nothing(feeder: Feeder, sink: Sink, ca
     assert sorted(line.split("@")[0] for line in told) == ["dead 0", "receipts 0", "status 0", "transitions 0"]
 
 
+async def test_receipts_of_raw_records_that_are_not_there_are_told_and_not_waited_for(
+    feeder: Feeder, sink: Sink, caplog: pytest.LogCaptureFixture
+) -> None:
+    await feeder.keep(*SOME[:10])
+    await feeder.send(RECEIPTS, b'{"next_offset": 999, "receipts": [], "identifiers": []}', partition=0)
+    await feeder.handle()
+    await feeder.send(RECEIPTS, b'{"next_offset": 1, "receipts": [], "identifiers": []}', partition=0)
+    async with sink.running():
+        await sink.has(10)
+        await feeder.keep(*SOME[10:])
+        await feeder.handle()
+        await sink.has(40)
+
+    assert sum(accepted for (accepted,) in rows(sink.path, "SELECT accepted FROM audit")) == 40
+    assert "speak of raw records up to 999" in caplog.text
+
+
 async def test_rows_the_database_refuses_are_set_aside_and_the_others_kept(feeder: Feeder, sink: Sink) -> None:
     await feeder.send(STATUS, b'{"message_id": "m"}', key=b"m")
     await feeder.send(TRANSITIONS, b'{"message_id": "none such"}')
