@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -121,16 +122,17 @@ async def test_what_speaks_of_a_state_waits_for_it(feeder: Feeder, sink: Sink, k
     """A transaction becomes visible partition by partition; here for seconds not where the states are."""
     await feeder.keep(*SOME[:8])
     states = await feeder.handle(leave_out={STATUS})
-    late = AIOKafkaProducer(bootstrap_servers=kafka.address, transactional_id=f"{topic_prefix}late")
-    await late.start()
-    async with sink.running():
+    async with AsyncExitStack() as stack:
+        late = AIOKafkaProducer(bootstrap_servers=kafka.address, transactional_id=f"{topic_prefix}late")
+        stack.push_async_callback(late.stop)
+        await late.start()
+        await stack.enter_async_context(sink.running())
         async with late.transaction():
             for partition, output in states:
                 await late.send_and_wait(f"{topic_prefix}status", output.value, key=output.key, partition=partition)
             await asyncio.sleep(2)
             assert rows(sink.path, "SELECT count(*) FROM postbacks") == [(0,)]
         await sink.has(8)
-    await late.stop()
 
     assert everything(sink.path) == everything(feeder.expected_path)
     assert rows(sink.path, "SELECT * FROM set_aside") == []
