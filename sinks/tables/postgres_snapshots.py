@@ -17,8 +17,8 @@ from sinks.tables.trouble import TablesError
 _MOST_IDLE: Final = 8
 _LONGEST_STATEMENT: Final = "SET statement_timeout = '30s'"
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-# The writer makes all tables in one transaction: where one is, all are.
-_MADE: Final = "SELECT to_regclass('positions') IS NOT NULL"
+# The writer makes all tables in one transaction, and this one first; others of its name are not to be expected.
+_MADE: Final = "SELECT to_regclass('sendtrace_migrations') IS NOT NULL"
 
 
 class Snapshots:

@@ -23,6 +23,10 @@ from tests.postgres.tables_rig import Both, both, reader, tables
 
 __all__ = ["both", "reader", "tables"]
 
+FACT_FIELDS: Final = (
+    *("fact_id", "status", "provider_status", "provider_time", "received_at", "reason", "class", "effect"),
+    "duplicates",
+)
 Ask = Callable[[TablesReader], object]
 
 MESSAGES: Final = (
@@ -156,6 +160,8 @@ def test_every_record_is_of_its_schema(tables: PostgresTables, reader: PostgresR
 
     for message in reader.messages(limit=1000).items:
         check(MessageStatus, message)
+        assert list(message) == list(MessageStatus.__annotations__)
+        assert {tuple(fact) for fact in message["facts"]} == {FACT_FIELDS}, "jsonb has an order of its own"
         check(MessageDetail, reader.message(message["message_id"], body_at=no_body))
     assert [check(Transition, change) for change in reader.transitions_after(0).transitions]
     assert [check(DeadLetterView, letter) for letter in reader.dead().items]

@@ -194,6 +194,8 @@ FAULTS: Final[dict[str, dict[str, object]]] = {
     "facts that are none": {"facts": None},
     "a field that is missing": {},
     "a time of another form": {"sent_at": "2020-08-31T18:58:42+00:00"},
+    "a time as long in another zone": {"sent_at": "2020-08-31T18:58:42+0100"},
+    "a time with a space after it": {"sent_at": "2020-08-31T18:58:42.000Z "},
     "a day that is none": {"sent_at": "2020-02-31T18:58:42.000Z"},
     "an id too long for an index": {"campaign_id": "".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(6_000))},
 }
