@@ -250,3 +250,34 @@ async def test_without_brokers_the_roles_say_what_to_set(station: Station, monke
         ran = await station.run(command)
         assert (ran.code, ran.err.count("\n")) == (2, 1)
         assert "kafka.bootstrap_servers" in ran.err
+
+
+async def test_everything_reads_from_postgres_where_that_is_set(
+    station: Station, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENDTRACE_TABLES__POSTGRES", postgres_url)
+    station.settings = {**station.settings, "SENDTRACE_TABLES__POSTGRES": postgres_url}
+    sent = await station.feeder.keep(braze("d1", "sent"), braze("d1", "bounced"), BROKEN)
+    again = await station.feeder.keep(braze("d2", "sent"))
+    await station.feeder.handle(normalize=nothing_is_understood)
+    await station.feeder.put(*sent)
+    await station.feeder.handle()
+    with ExitStack() as stack:
+        role = station.program(stack, "sink", "tables")
+        address = (await asyncio.to_thread(role.wait_for, "ready")).split()[1].removeprefix("http://")
+        await until(lambda: request(address, "GET", "/readyz")[0] == 200)
+        retrying = asyncio.ensure_future(station.run(f"dead retry {again[0].receipt_id}"))
+        await fetched(station.feeder, 1)
+        await station.feeder.handle()
+        assert (await retrying)[:2] == (0, "1 applied\n")
+        assert await asyncio.to_thread(role.interrupt, signal.SIGTERM) == 0
+
+    assert (await station.run("audit")).lines[-1] == (
+        "balanced: 4 accepted = 3 applied + 0 duplicates + 1 dead + 0 pending"
+    )
+    detail = json.loads((await station.run("show d1 --json")).out)
+    assert [base64.b64decode(postback["body_base64"]) for postback in detail["postbacks"]] == [
+        postback.body for postback in sent[:2]
+    ]
+    assert (await station.run("dead list")).lines[0].startswith(sent[2].receipt_id)
+    assert not (station.directory / "sendtrace-data" / "tables.db").exists()
