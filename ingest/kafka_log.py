@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from schemas.kafka_records import headers_of, partition_of
@@ -179,9 +179,8 @@ class KafkaLog:
         while lane.waiting:
             batch, riders = self._board(lane)
             try:
-                if riders:
-                    async with asyncio.timeout(self._limits.request_timeout_s):
-                        await (await lane.producer.send_batch(batch, self._topic, partition=lane.partition))
+                async with asyncio.timeout(self._limits.request_timeout_s):
+                    await (await lane.producer.send_batch(batch, self._topic, partition=lane.partition))
             except _TROUBLE as error:
                 _log.error("kafka: partition %d: %s", lane.partition, self._told(error))
                 self.stats.failed_batches += 1
@@ -194,7 +193,7 @@ class KafkaLog:
         lane.busy = False
 
     def _board(self, lane: _Lane) -> tuple[BatchBuilder, list[_Waiting]]:
-        """The next batch, closed, and who rides it: all that fit. One that fits into none is settled here."""
+        """The next batch, closed, and who rides it: all that fit, the first one whatever its size."""
         batch = lane.producer.create_batch()
         count = 0
         for rider in lane.waiting:
@@ -205,10 +204,7 @@ class KafkaLog:
                 break
             count += 1
         batch.close()
-        if not count:
-            _log.error("kafka: a postback of %d bytes is too large for any batch", len(lane.waiting[0].postback.body))
-            self._settle(lane.waiting[:1], kept=False)
-        riders, lane.waiting = lane.waiting[:count], lane.waiting[max(1, count) :]
+        riders, lane.waiting = lane.waiting[:count], lane.waiting[count:]
         return batch, riders
 
     def _lose(self, producer: AIOKafkaProducer) -> None:
@@ -233,6 +229,8 @@ class KafkaLog:
         """The error for a person, without the client's inner words."""
         if isinstance(error, UnknownTopicOrPartitionError):
             return f"the topic {self._topic} does not exist; run `sendtrace topics create`"
+        if isinstance(error, MessageSizeTooLargeError):
+            return f"the topic {self._topic} takes no batch this large; see `sendtrace topics show`"
         if isinstance(error, TimeoutError):
             return f"{', '.join(self._brokers)}: no answer within {self._limits.request_timeout_s:g} s"
         return f"{', '.join(self._brokers)}: {type(error).__name__}: {error}"

@@ -9,6 +9,9 @@ neither: 360NRS web sends have campaign, contact and channel, or only the body i
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Final
+
+KEY_MAX_CHARS: Final = 512
 
 
 def _part(value: str | None) -> str:
@@ -25,8 +28,14 @@ def message_id(source: str, dispatch_id: str | None, external_send_id: str | Non
 
 
 def message_key(source: str, dispatch_id: str | None, external_send_id: str | None, scope: str | None = None) -> str:
-    """The partition key: all postbacks that could be about one dispatch are handled in order, in one place."""
-    return f"{source}/{dispatch_id or external_send_id or scope or ''}"
+    """The partition key: all postbacks that could be about one dispatch are handled in order, in one place.
+
+    An identity that is longer than any real one is put in by its digest: a key must fit into a record.
+    """
+    identity = dispatch_id or external_send_id or scope or ""
+    if len(identity) > KEY_MAX_CHARS:
+        identity = f"#{body_digest(identity.encode('utf-8', 'surrogatepass'))}"
+    return f"{source}/{identity}"
 
 
 def fact_id(

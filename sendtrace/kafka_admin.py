@@ -53,18 +53,23 @@ class _NotServingError(Exception):
 
 def find_topics(brokers: Sequence[str], names: Sequence[str]) -> dict[str, Found]:
     """Those of `names` that the brokers have. Raises `BrokerError`."""
-    return _run(brokers, lambda admin: _find(admin, names))
+    return asyncio.run(look_for_topics(brokers, names))
+
+
+async def look_for_topics(brokers: Sequence[str], names: Sequence[str]) -> dict[str, Found]:
+    """The same on a running event loop."""
+    return await _ask(brokers, lambda admin: _find(admin, names))
 
 
 def create_topics(brokers: Sequence[str], topics: Sequence[Expected]) -> Made:
     """Have `topics` made, those that are there left as they are. Raises `BrokerError`."""
-    return _run(brokers, lambda admin: _create(admin, topics))
+    return asyncio.run(_ask(brokers, lambda admin: _create(admin, topics)))
 
 
-def _run(brokers: Sequence[str], ask: Callable[[AIOKafkaAdminClient], Awaitable[_Answer]]) -> _Answer:
+async def _ask(brokers: Sequence[str], ask: Callable[[AIOKafkaAdminClient], Awaitable[_Answer]]) -> _Answer:
     with _quiet():
         try:
-            return asyncio.run(_until_one_is_ready(brokers, ask))
+            return await _until_one_is_ready(brokers, ask)
         except (KafkaError, TimeoutError, OSError, _NotServingError) as error:
             raise BrokerError(f"{', '.join(brokers)}: {_told(error)}") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -27,18 +27,33 @@ _log = logging.getLogger(__name__)
 
 
 class WorkerChild(KeptRunning):
-    """One process of `sendtrace worker`, as seen from its parent. `report` is what it said last, `None` before."""
+    """One process of `sendtrace worker`, as seen from its parent. `report` is what it said last, `None` before.
 
-    def __init__(self, name: str, task_of: Callable[[bool], WorkerTask], *, clock: Clock) -> None:
+    `may_start` is awaited before each start, and returns when there is something to start for.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        task_of: Callable[[bool], WorkerTask],
+        *,
+        may_start: Callable[[], Awaitable[None]],
+        clock: Clock,
+    ) -> None:
         super().__init__(name, clock=clock, stop_wait_s=_STOP_WAIT_S)
         self.report: WorkerReport | None = None
         self._task_of = task_of
+        self._may_start = may_start
         self._heard_s = 0.0
         self._listening: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Start it, and keep it running."""
-        await self._keep_running()
+    def start(self) -> None:
+        """Start it as soon as it may, and keep it running."""
+        self._watcher = asyncio.get_running_loop().create_task(self._start_and_watch())
+
+    async def _start_and_watch(self) -> None:
+        self._process = await self._spawn(careful=False)
+        await self._watch()
 
     async def watch(self) -> None:
         """Until cancelled: kill it when it is silent or stuck. What it had under way is done again."""
@@ -69,6 +84,7 @@ class WorkerChild(KeptRunning):
 
     @override
     async def _spawn(self, *, careful: bool) -> asyncio.subprocess.Process:
+        await self._may_start()
         process = await asyncio.create_subprocess_exec(
             *command(self._task_of(careful)),
             stdin=asyncio.subprocess.PIPE,

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -22,9 +23,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from schemas.topics import IN_USE
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
 from sendtrace.kafka_topics import largest_record_bytes
+from sendtrace.kafka_wait import until_topics_are_there
 from sendtrace.logs import configure_logs
 from sendtrace.metrics_collector import CONTENT_TYPE, exposition
 from sendtrace.metrics_worker import WorkerCollector
@@ -87,7 +90,12 @@ async def serving(
     with _alone(paths.worker):
         instance = _instance(paths.worker)
         children = [
-            WorkerChild(f"worker process {number}", _tasks(settings, paths.worker, instance, number), clock=clock)
+            WorkerChild(
+                f"worker process {number}",
+                _tasks(settings, paths.worker, instance, number),
+                may_start=partial(until_topics_are_there, settings.kafka, IN_USE),
+                clock=clock,
+            )
             for number in range(processes)
         ]
         token = settings.admin.token
@@ -100,7 +108,7 @@ async def serving(
             await stack.enter_async_context(served(admin_server(admin), admin_socket))
             stack.push_async_callback(_stop_all, children)
             for child in children:
-                await child.start()
+                child.start()
                 await stack.enter_async_context(background(child.watch()))
             yield url(admin_socket), children
 

@@ -44,6 +44,8 @@ class Brokers:
 _RETRY_BACKOFF_MS: Final = 10
 #: A broker takes a batch of a megabyte unless told otherwise; a larger one is a single dead letter.
 _BATCH_BYTES: Final = 960 * 1024
+#: About what the headers and the key of a record may take.
+_HEADERS_BYTES: Final = 20 * 1024
 
 
 class RecordTooLargeError(RuntimeError):
@@ -53,8 +55,9 @@ class RecordTooLargeError(RuntimeError):
 class _Tray:
     """The batches one transaction writes to one partition of one topic: as few as they fit into."""
 
-    def __init__(self, producer: AIOKafkaProducer, topic: str, partition: int) -> None:
+    def __init__(self, producer: AIOKafkaProducer, topic: str, partition: int, most_bytes: int) -> None:
         self.topic = topic
+        self._most_bytes = most_bytes
         self.partition = partition
         self.full: list[tuple[BatchBuilder, int]] = []
         self._producer = producer
@@ -63,15 +66,16 @@ class _Tray:
 
     def add(self, outputs: Iterable[Output]) -> None:
         for key, value, headers in outputs:
-            batch = self._batch
-            if batch is None or batch.size() + len(value) > _BATCH_BYTES:
-                self._next()
-                batch = self._batch = self._producer.create_batch()
-            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+            if len(value) + _HEADERS_BYTES > self._most_bytes:
                 raise RecordTooLargeError(
                     f"{self.topic}: a record of {len(value)} bytes does not fit; set gateway.limits.body_bytes to what"
                     " the gateway has"
                 )
+            batch = self._batch
+            if batch is None or batch.size() + len(value) > _BATCH_BYTES:
+                self._next()
+                batch = self._batch = self._producer.create_batch()
+            batch.append(timestamp=None, key=key, value=value, headers=headers)  # the first whatever its size
             self._count += 1
 
     def take(self) -> list[tuple[BatchBuilder, int]]:
@@ -103,7 +107,7 @@ class Outbox:
             max_request_size=brokers.record_bytes,
         )
         self._status, self._transitions, self._dead, self._receipts = (
-            _Tray(self._producer, brokers.topic(topic.name), partition)
+            _Tray(self._producer, brokers.topic(topic.name), partition, brokers.record_bytes)
             for topic in (STATUS, TRANSITIONS, DEAD, RECEIPTS)
         )
 
@@ -142,7 +146,15 @@ class Outbox:
         await self._producer.stop()
 
     async def _send(self, tray: _Tray) -> list[tuple[asyncio.Future[RecordMetadata], int]]:
-        return [
-            (await self._producer.send_batch(batch, tray.topic, partition=tray.partition), count)
-            for batch, count in tray.take()
-        ]
+        sent = []
+        for batch, count in tray.take():
+            acknowledged = await self._producer.send_batch(batch, tray.topic, partition=tray.partition)
+            acknowledged.add_done_callback(_seen)
+            sent.append((acknowledged, count))
+        return sent
+
+
+def _seen(acknowledged: asyncio.Future[RecordMetadata]) -> None:
+    """One failed batch ends the transaction: nobody asks for the others' errors, and asyncio is not to complain."""
+    if not acknowledged.cancelled():
+        acknowledged.exception()

@@ -81,10 +81,9 @@ class Owners:
     async def _run(self, owner: Owner) -> None:
         try:
             await owner.run()
-        except asyncio.CancelledError:
-            raise
         except BaseException as error:  # noqa: BLE001  whatever it is, nothing more can be promised for the partition
-            self._crash(f"partition {owner.partition}: {type(error).__name__}: {error}")
+            if self.owned.get(owner.partition) is owner:  # else it was cancelled by `_close`
+                self._crash(f"partition {owner.partition}: {type(error).__name__}: {error}")
 
 
 class _Thread(driver.AIOKafkaConsumerThread):

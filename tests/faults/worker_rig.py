@@ -292,7 +292,7 @@ async def all_handled(address: str, prefix: str, *, count: int, within_s: float 
             await asyncio.sleep(0.2)
 
 
-class _Empty:
+class Empty:
     """A `StateStore` without anything in it."""
 
     def get_many(self, message_ids: Iterable[str]) -> dict[str, StatusRecord]:
@@ -311,7 +311,7 @@ class Expected(NamedTuple):
 
 def expected(raw: Sequence[Record], *, refused: frozenset[bytes] = frozenset()) -> Expected:
     """`refused` are bodies that cannot be processed."""
-    processor = PartitionProcessor(normalize=NORMALIZE, store=_Empty(), cached_messages=10_000_000)
+    processor = PartitionProcessor(normalize=NORMALIZE, store=Empty(), cached_messages=10_000_000)
     told = Expected([], {}, [])
     for record in raw:
         if record.value in refused:
