@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from base64 import b64decode
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,10 @@ import pytest
 from schemas.codec import check
 from schemas.records import MessageDetail, MessageStatus, Transition
 from sinks.tables import sqlite_reader
+from sinks.tables.migrations import load, migrate
 from sinks.tables.pages import Page
+from sinks.tables.sqlite_reader import SqliteReader
+from sinks.tables.sqlite_writer import MIGRATIONS_PACKAGE
 from tests.integration.read_rig import Plant, braze, documented, nrs
 
 
@@ -278,3 +283,12 @@ def test_a_reader_goes_on_while_the_tables_are_written(plant: Plant) -> None:
 def test_a_limit_out_of_range_is_an_error(plant: Plant, limit: int) -> None:
     with pytest.raises(ValueError, match=f"limit is {limit}, expected 1 to 1000"):
         plant.reader.messages(limit=limit)
+
+
+def test_tables_of_an_older_release_are_counted_as_they_are(tmp_path: Path) -> None:
+    """Reading changes nothing, so what 0003 adds may be missing."""
+    with closing(sqlite3.connect(tmp_path / "tables.db", isolation_level=None)) as db:
+        migrate(db, load(MIGRATIONS_PACKAGE)[:2])
+        db.execute("INSERT INTO audit VALUES ('braze', '2026-11-21T10:00:00.000Z', 3, 2, 1)")
+    with closing(SqliteReader(tmp_path / "tables.db")) as reader:
+        assert reader.audit_rows() == (0, [("braze", "2026-11-21T10:00:00.000Z", 3, 2, 1, 0)], {})
