@@ -46,14 +46,14 @@ def connect(url: str) -> Connection:
     """A connection that begins no transaction by itself, gives times as texts of ours and JSON as text.
 
     `url` is what libpq takes: a URL or key=value text. Raises `psycopg.OperationalError` in one line without a
-    password, and `psycopg.ProgrammingError`, which may hold one, for a text that is neither.
+    password, also for a text that is neither.
     """
-    given = conninfo_to_dict(url)
-    waits = {name: value for name, value in _WAITS.items() if name not in given}
     try:
+        given = conninfo_to_dict(url)
+        waits = {name: value for name, value in _WAITS.items() if name not in given}
         # Nothing is prepared: a plan made while a table was small would be kept when it is not.
         connection = psycopg.connect(make_conninfo(url, **waits), autocommit=True, prepare_threshold=None)
-    except psycopg.OperationalError as error:
+    except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
         raise psycopg.OperationalError(told(error, url)) from None
     try:
         connection.execute("SET timezone = 'UTC'; SET datestyle = 'ISO'; SET client_encoding = 'UTF8'")

@@ -133,3 +133,8 @@ def test_a_server_that_is_away_is_an_operational_error_in_one_line(tmp_path: obj
 
     assert "\n" not in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_an_address_that_is_none_is_told_without_it() -> None:
+    with pytest.raises(psycopg.OperationalError, match=r"^the address of the database is neither a postgresql:// URL"):
+        PostgresTables("hunter2")

