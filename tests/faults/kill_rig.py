@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
@@ -28,6 +28,7 @@ from schemas.records import Audit
 from sendtrace.audit import audit
 from sendtrace.init_config import write_initial
 from sinks.tables.sqlite_reader import SqliteReader
+from tests.e2e.up_rig import request
 
 _READY_S: Final = 20.0
 _ANSWER_S: Final = 10.0
@@ -76,10 +77,20 @@ class Ledger:
     refused: Counter[int] = field(default_factory=Counter)  # any other answer; there must be none
 
 
-async def sender(port: int, path: str, bodies: Iterator[Body], ledger: Ledger, stop: asyncio.Event) -> None:
-    """Post one body after another over one connection; every other one is sent until it is kept."""
+async def sender(
+    port: int,
+    path: str,
+    bodies: Iterator[Body],
+    ledger: Ledger,
+    stop: asyncio.Event,
+    *,
+    may_send: asyncio.Event | None = None,
+) -> None:
+    """Post one body after another over one connection, while it may; every other one is sent until it is kept."""
     connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
     for number, body in enumerate(bodies):
+        if may_send is not None:
+            await may_send.wait()
         kept = False
         while not kept and not stop.is_set():
             try:
@@ -154,6 +165,11 @@ class Sendtrace:
             assert line, f"it ended instead of being ready:\n{said.decode()}"
         self.admin = line.decode().split()[3].removeprefix("http://")
         self._reading = asyncio.ensure_future(self._process.stdout.read())
+
+    async def state(self) -> dict[str, Any]:
+        """What /readyz says."""
+        _, body = await asyncio.to_thread(request, self.admin, "GET", "/readyz")
+        return cast("dict[str, Any]", orjson.loads(body))
 
     def processor_pids(self) -> list[int]:
         """The processes that `up` started, as the kernel knows them."""

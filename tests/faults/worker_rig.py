@@ -30,7 +30,7 @@ from processors.partition import PartitionProcessor
 from schemas.kafka_outputs import ReceiptsRecord, state_of, transition_of
 from schemas.postback import KIND_POSTBACK, Postback
 from schemas.receipts import ReceiptIds
-from schemas.records import StatusRecord, Transition
+from schemas.records import Audit, StatusRecord, Transition
 from schemas.topics import DEAD, IN_USE, RAW, RECEIPTS, STATUS, TRANSITIONS
 from sendtrace.init_config import write_initial
 from tests.e2e.up_rig import request
@@ -46,7 +46,10 @@ Record = ConsumerRecord[bytes, bytes]
 
 
 class Worker:
-    """`sendtrace worker` on a data directory, started again and again. Leave nothing running: `kill`."""
+    """`sendtrace worker`, or another role, on a data directory, started again and again.
+
+    `settings` are `SENDTRACE_…` variables. Leave nothing running: `kill`.
+    """
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Worker:
         *,
         processes: int = 1,
         program: Sequence[str] = ("-m", "sendtrace"),
+        role: Sequence[str] | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.data = data
@@ -63,18 +67,9 @@ class Worker:
         config = data / "sendtrace.toml"
         if not config.exists():
             write_initial(config)
-        self._arguments = (
-            *program,
-            "worker",
-            "--config",
-            str(config),
-            "--data",
-            str(data),
-            "--admin-port",
-            "0",
-            "--processes",
-            str(processes),
-        )
+        self._config = config
+        self._program = program
+        self._role = role or ("worker", "--processes", str(processes))
         self._settings = {
             "SENDTRACE_KAFKA": address,
             "SENDTRACE_KAFKA__TOPIC_PREFIX": prefix,
@@ -92,7 +87,7 @@ class Worker:
         self._ready.clear()
         self._ended = False
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, *self._arguments),
+            *(sys.executable, *self._program, *self._role, "--admin-port", "0", *self._places()),
             env={**os.environ, **self._settings},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -152,6 +147,20 @@ class Worker:
         """What /readyz says."""
         _, body = await asyncio.to_thread(request, self.admin, "GET", "/readyz")
         return cast("dict[str, object]", json.loads(body))
+
+    async def audit(self) -> Audit | None:
+        """What `sendtrace audit` says of these settings; `None` when it cannot ask."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, *self._program, "audit", "--json", *self._places()),
+            env={**os.environ, **self._settings},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        out, _ = await process.communicate()
+        return cast(Audit, orjson.loads(out)) if out else None
+
+    def _places(self) -> list[str]:
+        return ["--config", str(self._config), "--data", str(self.data)]
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
