@@ -1,16 +1,17 @@
 """Rows a second into Postgres as the tables sink writes them, beside a bare COPY and merge of the same rows.
 
-Both are given everything in memory and write the same transactions, durably, into databases of one server.
-The bare one gets its rows as the finished text of COPY: it makes no row, looks up no receipt, minds no
-position, counts nothing and could set no row aside. Both must leave as many rows behind.
+All are given everything in memory and write the same transactions, durably, into databases of one server.
+`bare` has its rows ready and gives them to psycopg; `text` has even the finished text of COPY. Neither makes
+a row, looks up a receipt, minds a position, counts, or could set a row aside. All must leave as many rows.
+CPU seconds are those of this process and of the server's session; they hold when others are busy too.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -26,6 +27,7 @@ from sinks.tables.postgres_merge import COPY_POSTBACKS, COPY_STATES, COPY_TRANSI
 from sinks.tables.postgres_rows import postback_row, state_row, transition_row
 from sinks.tables.postgres_writer import PostgresTables
 from tests.bench.core_process import ChangelogStore
+from tests.bench.machine import cpu_s
 from tests.bench.measured import Plan, Result, median, spread
 from tests.bench.postbacks import traffic
 from tests.bench.processes import BenchError
@@ -44,37 +46,57 @@ _COUNT: Final = (
 _SERVER: Final = {"shared_buffers": "256MB", "max_wal_size": "4GB"}
 
 
-class Bare(NamedTuple):
-    """One transaction's rows as text of COPY."""
+Rows = tuple[list[Row], list[Row], list[Row]]
+#: Wall and CPU seconds.
+Taken = tuple[float, float]
+Data = TypeVar("Data")
 
-    states: bytes
-    transitions: bytes
-    postbacks: bytes
+
+class Side(NamedTuple):
+    """One way of writing; gives wall and CPU seconds of writing everything into a database."""
+
+    name: str
+    write: Callable[[str], Taken]
 
 
 def run(plan: Plan) -> Result:
-    """Both in turn, each round in new databases. Raises `BenchError`."""
+    """All sides in turn, each round in new databases. Raises `BenchError`."""
     changes = list(_changes(round(_POSTBACKS * plan.scale)))
-    texts = [_bare(one.batch) for one in changes]
-    rows = sum(len(one.batch.states) + len(one.batch.transitions) + len(one.batch.receipts) for one in changes)
-    ours, bare = [], []
+    ready = [_rows(one.batch) for one in changes]
+    texts = [tuple(map(_text, rows)) for rows in ready]
+    count = sum(len(rows) for three in ready for rows in three)
+    updates = sum(len(one.batch.states) for one in changes) - len({key for one in changes for key in one.batch.states})
+    sides = (
+        Side("sink", lambda url: _sink(url, changes)),
+        Side("bare", lambda url: _barely(url, ready, _copy_rows)),
+        Side("text", lambda url: _barely(url, texts, _copy_text)),
+    )
+    taken: dict[str, list[Taken]] = {side.name: [] for side in sides}
     with _server() as server:
         for number in range(plan.rounds):
-            ours.append(rows / _ours(_database(server, f"ours_{number}"), changes))
-            bare.append(rows / _barely(_database(server, f"bare_{number}"), texts))
-            plan.say(f"round {number + 1}: {ours[-1]:,.0f} rows/s, bare {bare[-1]:,.0f} rows/s")
-            counts = {_count(make_conninfo(server.url, dbname=f"{kind}_{number}")) for kind in ("ours", "bare")}
-            if len(counts) > 1:
-                raise BenchError(f"both wrote the same, and left different numbers of rows behind: {counts}")
-    return {
-        "rows": rows,
-        "transactions": len(changes),
-        "rows_per_s": median(ours),
-        "bare_rows_per_s": median(bare),
-        "to_bare": median(one / other for one, other in zip(ours, bare, strict=True)),
-        "rows_per_s_spread": spread(ours),
-        "bare_rows_per_s_spread": spread(bare),
-    }
+            for side in sides:
+                url = _database(server, f"{side.name}_{number}")
+                taken[side.name].append(side.write(url))
+                if (left := _count(url)) != count - updates:
+                    raise BenchError(f"{side.name} left {left} rows behind, expected {count - updates}")
+            told = ", ".join(f"{name} {count / rounds[-1][0]:,.0f}" for name, rounds in taken.items())
+            plan.say(f"round {number + 1}: rows/s: {told}")
+    return {"rows": count, "transactions": len(changes), **_result(count, taken)}
+
+
+def _result(count: int, taken: dict[str, list[Taken]]) -> Result:
+    found: Result = {}
+    for name, rounds in taken.items():
+        found[name] = {
+            "rows_per_s": median(count / wall_s for wall_s, _ in rounds),
+            "rows_per_s_spread": spread(count / wall_s for wall_s, _ in rounds),
+            "rows_per_cpu_s": median(count / cpu_s for _, cpu_s in rounds),
+        }
+        for at, kind in enumerate(("", "_of_cpu")):
+            pairs = zip(taken["sink"], rounds, strict=True)
+            found[f"to_{name}{kind}"] = median(other[at] / ours[at] for ours, other in pairs)
+    del found["to_sink"], found["to_sink_of_cpu"]
+    return found
 
 
 def _changes(count: int) -> Iterator[Changes]:
@@ -94,48 +116,63 @@ def _changes(count: int) -> Iterator[Changes]:
         yield Changes(processor.handle(records), accepted, {("raw", 0): position})
 
 
-def _bare(batch: Batch) -> Bare:
-    return Bare(
-        _text((number, *state_row(state)) for number, state in enumerate(batch.states.values())),
-        # numbered by the first position, which grows: it need only be another each time
-        _text(
-            (batch.receipts[0].record.position + number, *transition_row(one))
-            for number, one in enumerate(batch.transitions)
-        ),
-        _text(postback_row(receipt) for receipt in batch.receipts),
+def _rows(batch: Batch) -> Rows:
+    """Of messages, transitions and postbacks, each numbered where its table has a number."""
+    first = batch.receipts[0].record.position  # a transition's number need only grow
+    return (
+        [(number, *state_row(state)) for number, state in enumerate(batch.states.values())],
+        [(first + number, *transition_row(one)) for number, one in enumerate(batch.transitions)],
+        [postback_row(receipt) for receipt in batch.receipts],
     )
 
 
-def _text(rows: Iterator[Row]) -> bytes:
+def _text(rows: Iterable[Row]) -> bytes:
     lines = ("\t".join(r"\N" if value is None else str(value).translate(_ESCAPES) for value in row) for row in rows)
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _ours(url: str, changes: Sequence[Changes]) -> float:
-    """Seconds of writing."""
+def _sink(url: str, changes: Iterable[Changes]) -> Taken:
     tables = PostgresTables(url)
+    assert tables._db is not None
     try:
-        began_s = time.perf_counter()
-        for one in changes:
-            tables.write_changes(one)
-        return time.perf_counter() - began_s
+        with _timed(tables._db.info.backend_pid) as taken:
+            for one in changes:
+                tables.write_changes(one)
     finally:
         tables.close()
+    return taken[0]
 
 
-def _barely(url: str, texts: Sequence[Bare]) -> float:
-    """The same, with rows that are ready."""
+def _barely(url: str, all_data: Sequence[Sequence[Data]], write: Callable[[psycopg.Copy, Data], None]) -> Taken:
     PostgresTables(url).close()  # the same tables and indexes
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(STAGING)
-        began_s = time.perf_counter()
-        for text in texts:
-            with connection.transaction(), connection.cursor() as cursor:
-                for statement, data in zip((COPY_STATES, COPY_TRANSITIONS, COPY_POSTBACKS), text, strict=True):
-                    with cursor.copy(statement) as copy:
-                        copy.write(data)
-                cursor.execute(MERGE_STATES)
-        return time.perf_counter() - began_s
+        with _timed(connection.info.backend_pid) as taken:
+            for three in all_data:
+                with connection.transaction(), connection.cursor() as cursor:
+                    for statement, data in zip((COPY_STATES, COPY_TRANSITIONS, COPY_POSTBACKS), three, strict=True):
+                        with cursor.copy(statement) as copy:
+                            write(copy, data)
+                    cursor.execute(MERGE_STATES)
+    return taken[0]
+
+
+def _copy_rows(copy: psycopg.Copy, rows: list[Row]) -> None:
+    for row in rows:
+        copy.write_row(row)
+
+
+def _copy_text(copy: psycopg.Copy, text: bytes) -> None:
+    copy.write(text)
+
+
+@contextmanager
+def _timed(server_pid: int) -> Iterator[list[Taken]]:
+    """Holds what the block took, once it is over."""
+    taken: list[Taken] = []
+    began_s, began_cpu_s = time.perf_counter(), time.process_time() + cpu_s(server_pid)
+    yield taken
+    taken.append((time.perf_counter() - began_s, time.process_time() + cpu_s(server_pid) - began_cpu_s))
 
 
 def _count(url: str) -> int:

@@ -15,5 +15,5 @@ def test_it_holds_the_writer_to_a_bare_copy_of_the_same_rows(tmp_path: Path, pos
     result = postgres_rows.run(plan)
 
     assert postgres.url, "where no server can be had, this is skipped like the others"
-    assert result.keys() >= {"rows_per_s", "bare_rows_per_s", "to_bare"}
+    assert result.keys() >= {"sink", "bare", "text", "to_bare", "to_text", "to_bare_of_cpu", "to_text_of_cpu"}
     assert result["transactions"] == 1
