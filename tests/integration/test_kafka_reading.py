@@ -6,8 +6,9 @@ import asyncio
 import base64
 import json
 import signal
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -281,3 +282,45 @@ async def test_everything_reads_from_postgres_where_that_is_set(
     ]
     assert (await station.run("dead list")).lines[0].startswith(sent[2].receipt_id)
     assert not (station.directory / "sendtrace-data" / "tables.db").exists()
+
+
+async def test_tables_of_a_newer_release_end_the_role_with_one_line(station: Station) -> None:
+    await station.fold(braze("d1", "sent"))
+    with closing(sqlite3.connect(station.sink.path, isolation_level=None)) as db:
+        db.execute("INSERT INTO schema_migrations VALUES (99, '0099_later.sql', '')")
+    with ExitStack() as stack:
+        role = station.program(stack, "sink", "tables")
+        assert await asyncio.to_thread(role.end) == 1
+
+    assert "the tables are at migration 0099" in role.errors[-1]
+
+
+async def test_the_role_runs_without_a_broker_and_says_so_once(station: Station) -> None:
+    station.settings = {**station.settings, "SENDTRACE_KAFKA": "127.0.0.1:1"}
+    with ExitStack() as stack:
+        role = station.program(stack, "sink", "tables")
+        address = (await asyncio.to_thread(role.wait_for, "ready")).split()[1].removeprefix("http://")
+        await asyncio.sleep(2)
+        code, body = request(address, "GET", "/readyz")
+        assert (code, json.loads(body)["trouble"]) == (503, "kafka: 127.0.0.1:1: no broker answers")
+        assert request(address, "GET", "/livez")[0] == 200
+        assert await asyncio.to_thread(role.interrupt, signal.SIGTERM) == 0
+
+    assert [json.loads(line)["event"] for line in role.errors] == [
+        "kafka: 127.0.0.1:1: no broker answers; trying again until it goes"
+    ]
+
+
+async def test_web_without_a_broker_answers_what_the_tables_know(station: Station) -> None:
+    await station.fold(braze("d1", "sent"))
+    station.settings = {**station.settings, "SENDTRACE_KAFKA": "127.0.0.1:1"}
+    with ExitStack() as stack:
+        web = station.program(stack, "web")
+        address = (await asyncio.to_thread(web.wait_for, "ready")).split()[1].removeprefix("http://")
+        code, page = request(address, "GET", "/")
+        assert (code, b"cannot be made" in page) == (200, True)
+        assert request(address, "GET", "/readyz")[0] == 200
+        assert request(address, "GET", "/v1/messages?q=d1")[0] == 200
+        code, body = request(address, "GET", "/v1/audit")
+        assert (code, json.loads(body)["error"]["code"]) == (503, "unreadable")
+        assert await asyncio.to_thread(web.interrupt, signal.SIGTERM) == 0
