@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench kafka kafka-stop fmt lock clean
+.PHONY: help setup demo test check bench chaos kafka kafka-stop fmt lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -40,6 +40,11 @@ check: setup  ## lint, format and types, no tests
 
 bench: setup  ## measure, beside a peer in the same run; prints JSON
 	@exec $(BIN)/python tests/bench/run.py
+
+POSTBACKS := 20000
+KILLS := 12
+chaos: setup  ## kill every part on Kafka and Postgres under load, and hold all to account; POSTBACKS=…, KILLS=…, SEED=…
+	@exec $(BIN)/python -m tests.faults.chaos --postbacks $(POSTBACKS) --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 kafka: $(READY)  ## start a Kafka broker here, from its jars; prints its address; BROKERS=3, KAFKA_PORT=9092
 	@exec $(BIN)/python -m tests.kafka.make_kafka start --data $(KAFKA_DATA) --brokers $(BROKERS) $(if $(KAFKA_PORT),--port $(KAFKA_PORT))

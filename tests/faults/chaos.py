@@ -102,7 +102,7 @@ async def run(plan: Plan, directory: Path, *, say: Callable[[str], None]) -> Rep
         ledger, allowed = Ledger(), asyncio.Event()
         sending = asyncio.ensure_future(_send(running.gateway, plan, ledger, kills, allowed, say))
         for number in range(plan.kills):
-            while not allowed.is_set() or _sent(ledger) < _due(plan, number):
+            while not allowed.is_set() or _sent(ledger) < _due(plan, number):  # noqa: ASYNC110  nobody tells us
                 await asyncio.sleep(0.02)
             await asyncio.sleep(rng.uniform(0.0, 0.5))
             what = VICTIMS[number % len(VICTIMS)]
@@ -155,7 +155,7 @@ async def _send(
     allowed: asyncio.Event,
     say: Callable[[str], None],
 ) -> None:
-    """From many senders, until so many have been answered 200; they wait for the kills rather than run ahead of them."""
+    """From many senders, until so many have been answered 200; they wait for the kills."""
     stop = asyncio.Event()
     streams = [traffic(random.Random(f"{plan.seed}-{number}")) for number in range(_SENDERS)]
     senders = [
