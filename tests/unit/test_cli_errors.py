@@ -65,7 +65,7 @@ def test_the_commands_are_those_of_the_interface() -> None:
             "schemas export",
         ),
         *("dead list", "dead show", "dead retry", "token new", "token rotate", "token retire"),
-        *("sink tables", "web"),
+        *("worker", "sink tables", "web"),
         *("topics create", "topics show"),
     }
 
