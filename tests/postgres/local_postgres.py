@@ -7,14 +7,17 @@ Postgres refuses to run as root; then it runs as `nobody`, and its directory bel
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
 import warnings
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -35,8 +38,26 @@ class PostgresError(Exception):
     """A server that cannot be had, or did not do as it was told; one line."""
 
 
+@cache
 def programs() -> Path:
-    """The directory of `initdb` and `postgres`. Raises `PostgresError` where the wheel is missing."""
+    """The directory of `initdb` and `postgres`. Raises `PostgresError` where the wheel is missing.
+
+    A copy, for as long as this process lives, where root has them in a place that `nobody` may not enter.
+    """
+    installed = _installed()
+    if os.geteuid() != 0 or all(parent.stat().st_mode & stat.S_IXOTH for parent in installed.parents):
+        return installed
+    copy = Path(tempfile.mkdtemp(prefix="sendtrace-pg-programs-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    copy.chmod(0o755)
+    package = installed.parents[1]  # the programs look for their libraries beside it
+    shutil.copytree(installed.parent, copy / package.name / installed.parent.name)
+    for libraries in package.parent.glob(f"{package.name}.libs"):
+        shutil.copytree(libraries, copy / libraries.name)
+    return copy / installed.relative_to(package.parent)
+
+
+def _installed() -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it looks for a directory of the user's session, which containers have not
         try:
