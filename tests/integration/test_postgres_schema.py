@@ -28,7 +28,7 @@ def test_a_second_writer_is_refused_while_the_first_lives(tables: PostgresTables
 
     tables.close()
 
-    PostgresTables(postgres_url, wait=False).close()
+    PostgresTables(postgres_url).close()  # it waits: the server gives the lock back a moment after the connection
 
 
 def test_a_second_writer_that_waits_goes_on_where_the_first_stopped(tables: PostgresTables, postgres_url: str) -> None:
