@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import orjson
 
@@ -77,6 +77,14 @@ class Ledger:
     refused: Counter[int] = field(default_factory=Counter)  # any other answer; there must be none
 
 
+class Pace(Protocol):
+    """Says when the next postback may be sent; an `asyncio.Event` is one."""
+
+    async def wait(self) -> object:
+        """Returns when it may."""
+        ...
+
+
 async def sender(
     port: int,
     path: str,
@@ -84,7 +92,7 @@ async def sender(
     ledger: Ledger,
     stop: asyncio.Event,
     *,
-    may_send: asyncio.Event | None = None,
+    may_send: Pace | None = None,
 ) -> None:
     """Post one body after another over one connection, while it may; every other one is sent until it is kept."""
     connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -220,11 +228,16 @@ class Sendtrace:
 
 
 @contextlib.asynccontextmanager
-async def under_load(product: Sendtrace, seed: int, *, senders: int) -> AsyncIterator[Ledger]:
+async def under_load(
+    product: Sendtrace, seed: int, *, senders: int, may_send: Pace | None = None
+) -> AsyncIterator[Ledger]:
     """Senders at work for as long as the block lasts."""
     ledger, stop = Ledger(), asyncio.Event()
     streams = [traffic(random.Random(f"{seed}-{number}")) for number in range(senders)]
-    tasks = [asyncio.ensure_future(sender(product.port, product.path, s, ledger, stop)) for s in streams]
+    tasks = [
+        asyncio.ensure_future(sender(product.port, product.path, each, ledger, stop, may_send=may_send))
+        for each in streams
+    ]
     yield ledger
     stop.set()
     await asyncio.gather(*tasks)

@@ -22,6 +22,7 @@ from tests.faults.test_kafka_log import Found, read
 from tests.kafka.kafka_rig import create_topics
 from tests.kafka.local_kafka import LocalKafka
 
+OUTAGE_S = int(os.environ.get("SENDTRACE_OUTAGE_S", "60"))
 KILLS = int(os.environ.get("SENDTRACE_GATEWAY_KILLS", "6"))
 SEED = int(os.environ.get("SENDTRACE_SEED", time.time_ns() % 1_000_000))
 TOPIC = f"{DEFAULT_PREFIX}raw"
@@ -41,6 +42,40 @@ async def test_every_200_is_on_the_topic_whatever_was_killed(private_kafka: Loca
     assert await gateway.stop() == 0
 
     check(await read(private_kafka.address, TOPIC), ledger)
+
+
+class Evenly:
+    """So many a second, from all senders together."""
+
+    def __init__(self, per_s: float) -> None:
+        self._step_s = 1 / per_s
+        self._next_s = time.monotonic()
+
+    async def wait(self) -> None:
+        self._next_s = max(self._next_s + self._step_s, time.monotonic() - 0.1)
+        await asyncio.sleep(self._next_s - time.monotonic())
+
+
+@pytest.mark.timeout(60 + 4 * OUTAGE_S)
+async def test_a_broker_that_is_down_for_a_minute_costs_no_answer_at_500_a_second(
+    private_kafka: LocalKafka, tmp_path: Path
+) -> None:
+    await create_topics(private_kafka.address, TOPIC, partitions=3)
+    gateway = Sendtrace(tmp_path, role="gateway", settings={"SENDTRACE_KAFKA": private_kafka.address})
+    await gateway.start()
+    async with under_load(gateway, SEED, senders=16, may_send=Evenly(500)) as ledger:
+        await asyncio.sleep(2)
+        private_kafka.kill()
+        await asyncio.sleep(OUTAGE_S)
+        during = ledger.kept.total()
+        await asyncio.to_thread(private_kafka.start)
+        await asyncio.sleep(2)
+    await spool_is_empty(gateway)
+    assert await gateway.stop() == 0
+
+    assert (ledger.unsure.total(), ledger.refused) == (0, {})
+    assert during > 500 * OUTAGE_S * 0.7  # the machine may be busy; the gateway may not be
+    check(await read(private_kafka.address, TOPIC, within_s=60), ledger)
 
 
 async def kill_often(gateway: Sendtrace, broker: LocalKafka, rng: random.Random) -> None:
