@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,6 +43,8 @@ class Brokers:
 
 #: The broker says "try again" while it still writes the last commit, which takes milliseconds.
 _RETRY_BACKOFF_MS: Final = 10
+#: A client waits for a broker that is away as long as it takes; who is told to leave cannot.
+_CLOSE_S: Final = 5.0
 #: A broker takes a batch of a megabyte unless told otherwise; a larger one is a single dead letter.
 _BATCH_BYTES: Final = 960 * 1024
 #: About what the headers and the key of a record may take.
@@ -142,8 +145,10 @@ class Outbox:
         return ends[-1] if ends else None
 
     async def close(self) -> None:
-        """Leave. What is under way is for the next owner to end."""
-        await self._producer.stop()
+        """Leave, in bounded time. What is under way is for the next owner to end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._producer.stop()
 
     async def _send(self, tray: _Tray) -> list[tuple[asyncio.Future[RecordMetadata], int]]:
         sent = []

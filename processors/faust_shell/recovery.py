@@ -17,9 +17,13 @@ from aiokafka.structs import TopicPartition
 
 from processors.faust_shell.outbox import Brokers
 from processors.faust_shell.state_store import RocksStates
-from schemas.topics import RAW, STATUS
+from schemas.kafka_outputs import receipts_of
+from schemas.topics import RAW, RECEIPTS, STATUS
 
 _FETCH_BYTES: Final = 4 * 1024 * 1024
+#: How many offsets before its end the topic of receipts is looked into first, and how much further then.
+_LAST_RECEIPTS: Final = 100
+_FURTHER: Final = 100
 _POLL_MS: Final = 20  # a fetch that holds only markers returns nothing, and moves the position all the same
 
 _log = logging.getLogger(__name__)
@@ -59,7 +63,34 @@ async def recover(
                 progressed()
         if end > states.position:  # transaction markers, and records that were compacted away
             states.write((), end)
-        return Recovered(records, time.monotonic() - started, await consumer.committed(raw))
+        raw_offset = await consumer.committed(raw)
+        if raw_offset is None:
+            raw_offset = await _told_by_receipts(consumer, TopicPartition(brokers.topic(RECEIPTS.name), partition))
+        return Recovered(records, time.monotonic() - started, raw_offset)
+
+
+async def _told_by_receipts(consumer: AIOKafkaConsumer, receipts: TopicPartition) -> int | None:
+    """Where the last receipt says that the input goes on; `None` where nothing was ever handled.
+
+    For a group that the broker has forgotten, as it does when nobody was in it for a week.
+    """
+    consumer.assign([receipts])
+    first = (await consumer.beginning_offsets([receipts]))[receipts]
+    end = (await consumer.end_offsets([receipts]))[receipts]
+    back = _LAST_RECEIPTS
+    while end > first:
+        start = max(first, end - back)
+        consumer.seek(receipts, start)
+        last: bytes | None = None
+        while await consumer.position(receipts) < end:
+            fetched = (await consumer.getmany(receipts, timeout_ms=_POLL_MS)).get(receipts, [])
+            last = fetched[-1].value if fetched else last
+        if last is not None:
+            return receipts_of(last, partition=receipts.partition)[0]
+        if start == first:
+            break
+        back *= _FURTHER  # markers and aborted transactions only
+    return None
 
 
 @asynccontextmanager

@@ -198,7 +198,7 @@ class Shell(faust.App):
         self.owners = owners
         self.crash_now = crash
         self._raw_topic = raw_topic
-        transport = _Transport([self.conf.broker[0]], self, loop=self.loop)
+        transport = _Transport(list(self.conf.broker), self, loop=self.loop)
         self.transport = self.producer_transport = transport
         self.topics.add(self.topic(raw_topic, key_type=bytes, value_type=bytes, value_serializer="raw"))
         self.on_partitions_assigned.connect(self._assigned, weak=False)

@@ -11,6 +11,9 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from processors.faust_shell.outbox import Brokers
+from processors.faust_shell.recovery import recover
+from processors.faust_shell.state_store import RocksStates
 from processors.partition import PartitionProcessor
 from schemas.identity import message_id
 from schemas.kafka_outputs import state_bytes, state_of
@@ -162,3 +165,24 @@ async def test_a_state_too_large_for_a_record_makes_its_postback_a_dead_letter(
     check(found, refused=frozenset([huge]))
     (dead,) = [one for records in found.dead.values() for one in records]
     assert (dict(dead.headers)["reason"], dead.value) == (b"processing_error", huge)
+
+
+@pytest.mark.timeout(120)
+async def test_for_a_group_the_broker_has_forgotten_the_receipts_tell_where_to_go_on(
+    kafka: Kafka, topic_prefix: str, tmp_path: Path, rng: random.Random
+) -> None:
+    sent = postbacks(1_000, rng)
+    await topics(kafka.address, topic_prefix, partitions=2)
+    forgotten = Brokers(addresses=(kafka.address,), topic_prefix=topic_prefix, group=f"{topic_prefix}forgotten")
+
+    async def told(partition: int) -> int | None:
+        states = RocksStates(tmp_path / f"state-{partition}")
+        found = await recover(states, forgotten, partition, progressed=lambda: None)
+        states.close()
+        return found.raw_offset
+
+    assert [await told(partition) for partition in range(2)] == [None, None]
+    async with working(Worker(kafka.address, topic_prefix, tmp_path)):
+        await feed(kafka.address, topic_prefix, sent)
+        found = await all_handled(kafka.address, topic_prefix, count=len(sent))
+    assert [await told(partition) for partition in range(2)] == [len(found.raw[partition]) for partition in range(2)]
