@@ -10,6 +10,8 @@ BIN := .venv/bin
 READY := .venv/sendtrace-ready
 BROKERS := 1
 KAFKA_DATA := .kafka/data
+WAITING := tests/faults tests/contract
+WAITERS := 2
 SOURCES := schemas ingest processors sinks sendtrace tests
 # python3 first: on a machine with several it is the one the person chose.
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
@@ -28,7 +30,9 @@ demo: setup  ## set up and run everything on this machine with sandbox traffic; 
 
 test: check  ## set up and run all checks and tests
 	$(say) 'tests'
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m pytest $(addprefix --ignore=,$(WAITING))
+	$(say) 'tests that kill and wait, $(WAITERS) at a time'
+	@exec $(BIN)/python -m pytest -n $(WAITERS) --dist worksteal $(WAITING)
 
 check: setup  ## lint, format and types, no tests
 	$(say) 'lint: ruff check'

@@ -20,6 +20,7 @@ USED_BY_NAME = {
     "hatchling": "the build backend",
     "pytest-asyncio": "a plugin pytest loads",
     "pytest-timeout": "a plugin pytest loads",
+    "pytest-xdist": "a plugin pytest loads",
     "mypy": "a command of the Makefile",
     "ruff": "a command of the Makefile",
     "uv": "a command of the Makefile",
