@@ -33,6 +33,8 @@ DEAD_TYPE: Final = "sendtrace.dead"
 #: Brokers refuse a record of more than a megabyte unless told otherwise; the rest is for its headers.
 MOST_VALUE_BYTES: Final = 960 * 1024
 _RECEIPTS_A_RECORD: Final = 1_000
+#: The headers of a dead letter that are those of its postback, beside the kind.
+_OF_POSTBACK: Final = ("ce_id", "received_ms", "ce_source", "provider", "content-type", "content-encoding")
 _JSON: Final = ("content-type", b"application/json")
 _SPEC_VERSION: Final = ("ce_specversion", b"1.0")
 _OFFSET_BITS: Final = 48
@@ -146,7 +148,10 @@ def dead_letter_of(headers: Headers, value: bytes | None) -> DeadLetter:
         return DeadLetter(
             LogRecord(
                 raw_position(int(named["raw_partition"]), int(named["raw_offset"])),
-                postback_of([*headers, ("ce_type", named["kind"])], value),
+                postback_of(
+                    [("ce_type", named["kind"]), *((name, named[name]) for name in _OF_POSTBACK if name in named)],
+                    value,
+                ),
             ),
             named["received_at"].decode(),
             named["stage"].decode(),

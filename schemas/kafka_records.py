@@ -21,6 +21,8 @@ Headers = Sequence[tuple[str, bytes]]
 TYPE_PREFIX: Final = "sendtrace."
 _SPEC_VERSION: Final = b"1.0"
 _KINDS_REMEMBERED: Final = 1_024
+#: The headers that are a postback's own, and the first of `headers_of`.
+_OWN: Final = 2
 
 
 def headers_of(postback: Postback) -> list[tuple[str, bytes]]:
@@ -42,22 +44,33 @@ def partition_of(key: bytes | None, receipt_id: str, partitions: int) -> int:
 
 def postback_of(headers: Headers, value: bytes | None) -> Postback:
     """The inverse of `headers_of`. Raises `RecordError` with what is missing or wrong."""
-    named = dict(headers)
     try:
-        return Postback(
-            source=named["ce_source"].decode(),
-            provider=named["provider"].decode(),
-            kind=named["ce_type"].decode().removeprefix(TYPE_PREFIX),
-            receipt_id=named["ce_id"].decode(),
-            received_ms=int(named["received_ms"]),
-            content_type=named["content-type"].decode(),
-            content_encoding=named.get("content-encoding", b"").decode(),
-            body=value or b"",
-        )
+        if len(headers) > _OWN and headers[0][0] == "ce_id" and headers[1][0] == "received_ms":
+            receipt_id, received_ms, shared = headers[0][1], headers[1][1], tuple(headers[_OWN:])
+        else:  # in another client's order
+            named = dict(headers)
+            receipt_id, received_ms = named.pop("ce_id"), named.pop("received_ms")
+            shared = tuple(named.items())
+        source, provider, kind, content_type, encoding = _shared(shared)
+        body = value or b""
+        return Postback(source, provider, kind, receipt_id.decode(), int(received_ms), content_type, encoding, body)
     except KeyError as error:
         raise RecordError(f"raw record: the header {error.args[0]} is missing") from error
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError) as error:  # the last two for a header without a value
         raise RecordError(f"raw record: a header is not what it should be: {error}") from error
+
+
+@lru_cache(maxsize=_KINDS_REMEMBERED)
+def _shared(headers: tuple[tuple[str, bytes], ...]) -> tuple[str, str, str, str, str]:
+    """What a sender's postbacks share, read once: source, provider, kind, content type and encoding."""
+    named = dict(headers)
+    return (
+        named["ce_source"].decode(),
+        named["provider"].decode(),
+        named["ce_type"].decode().removeprefix(TYPE_PREFIX),
+        named["content-type"].decode(),
+        named.get("content-encoding", b"").decode(),
+    )
 
 
 @lru_cache(maxsize=_KINDS_REMEMBERED)
