@@ -62,11 +62,12 @@ def load(
     *,
     overrides: Mapping[str, object] | None = None,
     providers: Collection[str] | None = None,
+    takes_postbacks: bool = True,
 ) -> Settings:
     """The settings of `path` (`None`: of no file), the environment and `overrides`, a nested table by key.
 
-    `providers` are the provider names there are; `None` takes any. Raises `SettingsError` with one
-    line for every fault.
+    `providers` are the provider names there are; `None` takes any. `takes_postbacks`: they are for
+    somebody who needs a source. Raises `SettingsError` with one line for every fault.
     """
     faults = _misspelt_variables()
     layers = Layers(dict(overrides or {}), _Environment(Settings)(), _read(path), path, _short_variables())
@@ -76,6 +77,9 @@ def load(
     except ValidationError as error:
         raise SettingsError(*faults, *faults_of(error, Settings, layers)) from None
     faults += _unknown_providers(settings, layers, providers)
+    if takes_postbacks and not settings.sources:
+        expected = Settings.model_fields["sources"].description
+        faults.append(f"{layers.origin(('sources',))}: sources: is missing, expected {expected}; add it")
     if faults:
         raise SettingsError(*faults)
     return settings

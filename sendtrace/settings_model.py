@@ -199,8 +199,10 @@ class Settings(BaseSettings):
         env_ignore_empty=True,  # compose files write `${NAME:-}` for what is not set
     )
 
+    #: Empty is for the roles that take no postbacks; `load` asks for one where it must.
     sources: dict[SourceName, SourceSettings] = Field(
-        min_length=1, description="at least one table [sources.NAME], NAME of a-z, 0-9, - and _, at most 63 long"
+        default_factory=dict,
+        description="at least one table [sources.NAME], NAME of a-z, 0-9, - and _, at most 63 long",
     )
     gateway: GatewaySettings = Field(default_factory=GatewaySettings, description="a table")
     admin: AdminSettings = Field(default_factory=AdminSettings, description="a table")

@@ -50,16 +50,24 @@ class TroubleError(Exception):
 
 
 def settings_of(
-    config: Path | None, *, data: Path | None = None, port: int | None = None, admin_port: int | None = None
+    config: Path | None,
+    *,
+    data: Path | None = None,
+    port: int | None = None,
+    admin_port: int | None = None,
+    takes_postbacks: bool = False,
 ) -> Settings:
-    """The settings in force, the command line's options before all. Raises `SettingsError`."""
+    """The settings in force, the command line's options before all. Raises `SettingsError`.
+
+    `takes_postbacks`: for a role that is of no use without a source.
+    """
     given = {
         ("storage", "directory"): None if data is None else str(data),
         ("gateway", "port"): port,
         ("admin", "port"): admin_port,
     }
     overrides: dict[str, object] = {table: {key: value} for (table, key), value in given.items() if value is not None}
-    return load(config_file(config, data), overrides=overrides, providers=discover())
+    return load(config_file(config, data), overrides=overrides, providers=discover(), takes_postbacks=takes_postbacks)
 
 
 def config_file(config: Path | None, data: Path | None) -> Path | None:
@@ -68,8 +76,8 @@ def config_file(config: Path | None, data: Path | None) -> Path | None:
         return config
     if data is not None and (data / DEFAULT_FILE).is_file():
         return data / DEFAULT_FILE
-    sources = f"{ENV_PREFIX}SOURCES__"
-    in_environment = any(name.upper().startswith(sources) for name in os.environ)
+    enough = (f"{ENV_PREFIX}SOURCES__", f"{ENV_PREFIX}KAFKA")  # a container's role may have nothing but its brokers
+    in_environment = any(name.upper().startswith(enough) for name in os.environ)
     return None if in_environment and not DEFAULT_FILE.is_file() else DEFAULT_FILE
 
 

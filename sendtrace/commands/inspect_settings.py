@@ -44,7 +44,8 @@ def check(*, config: Config = None, data: Data = None, port: Port = None, admin_
 
     Example: sendtrace check --config sendtrace.toml
     """
-    findings = list(findings_of(settings_of(config, data=data, port=port, admin_port=admin_port)))
+    settings = settings_of(config, data=data, port=port, admin_port=admin_port, takes_postbacks=True)
+    findings = list(findings_of(settings))
     for finding in findings:
         say(f"{'ok   ' if finding.right else 'wrong'}  {finding.what:<9} {finding.told}")
     return OK if all(finding.right for finding in findings) else WRONG_USE

@@ -42,7 +42,7 @@ def up(*, config: Config = None, data: Data = None, port: Port = None, admin_por
     """
     from sendtrace.up import run  # noqa: PLC0415  its servers take longer to import than `show` takes to run
 
-    settings = settings_of(config, data=data, port=port, admin_port=admin_port)
+    settings = settings_of(config, data=data, port=port, admin_port=admin_port, takes_postbacks=True)
     return run(settings, on_ready=lambda running: say(ready_line(*running)), notice=complain)
 
 
@@ -55,7 +55,7 @@ def gateway(*, config: Config = None, data: Data = None, port: Port = None, admi
     """
     from sendtrace.gateway_role import run  # noqa: PLC0415  as in `up`
 
-    settings = settings_of(config, data=data, port=port, admin_port=admin_port)
+    settings = settings_of(config, data=data, port=port, admin_port=admin_port, takes_postbacks=True)
     return run(settings, on_ready=lambda running: say(ready_line(*running)), notice=complain)
 
 

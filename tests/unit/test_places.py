@@ -56,10 +56,17 @@ def test_without_brokers_it_is_a_directory_of_up(data: Path, monkeypatch: pytest
     assert place_of(None, None).settings is None
 
 
-def test_a_directory_alone_needs_no_settings(data: Path) -> None:
+def test_a_directory_alone_needs_no_settings(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SENDTRACE_KAFKA")
     Path("sendtrace.toml").unlink()
 
     assert place_of(None, data).settings is None
+
+
+def test_brokers_in_the_environment_are_settings_enough(data: Path) -> None:
+    Path("sendtrace.toml").unlink()
+
+    assert place_of(None, data).settings is not None
 
 
 def test_a_raw_log_is_read_beside_settings_that_are_wrong(data: Path) -> None:

@@ -184,3 +184,12 @@ def test_a_fault_in_the_environment_names_its_variable(
     where = "SENDTRACE_ADMIN" if told.startswith("admin: ") else variable  # a whole table is at fault there
     assert line.startswith(f"{where}: {told}")
     assert "hunter2" not in line
+
+
+def test_a_role_that_takes_no_postbacks_needs_no_source(tmp_path: Path) -> None:
+    path = tmp_path / "sendtrace.toml"
+    path.write_text('[kafka]\nbootstrap_servers = ["a:1"]\n', encoding="utf-8")
+
+    assert load(path, takes_postbacks=False).sources == {}
+    with pytest.raises(SettingsError, match="sources: is missing"):
+        load(path)
