@@ -16,7 +16,18 @@ from typing import Final
 
 import orjson
 
-from tests.bench import bench_core, bench_gateway, bench_layout, bench_memory, bench_pipeline, postgres_rows
+from tests.bench import (
+    bench_core,
+    bench_gateway,
+    bench_gateway_kafka,
+    bench_latency,
+    bench_layout,
+    bench_memory,
+    bench_pipeline,
+    bench_processing,
+    bench_recovery,
+    postgres_rows,
+)
 from tests.bench.machine import describe
 from tests.bench.measured import Plan, Result
 from tests.bench.processes import BenchError
@@ -28,6 +39,10 @@ BENCHMARKS: Final[dict[str, Callable[[Plan], Result]]] = {
     "memory": bench_memory.run,
     "layout": bench_layout.run,
     "postgres": postgres_rows.run,
+    "gateway-kafka": bench_gateway_kafka.run,
+    "processing": bench_processing.run,
+    "latency-kafka": bench_latency.run,
+    "recovery-kafka": bench_recovery.run,
 }
 
 
