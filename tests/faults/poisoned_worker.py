@@ -21,7 +21,7 @@ from sendtrace.worker_reports import WorkerTask, command
 RAISES: Final = b'{"dispatch_id": "raises-%d", "status": "sent"}'
 ENDS: Final = b'{"dispatch_id": "ends-the-process", "status": "sent"}'
 HANGS: Final = b'{"dispatch_id": "hangs", "status": "sent"}'
-SILENCE_S: Final = 4.0
+SILENCE_S: Final = 12.0  # a process needs some to begin to speak, on a machine that is busy
 
 _read: Final[Callable[[Normalizer, Postback], Event | Rejected]] = Normalizer.__call__
 

@@ -27,7 +27,7 @@ _UNPRIVILEGED: Final = "nobody"
 _READY_WITHIN_S: Final = 30.0
 _STOP_WITHIN_S: Final = 20.0
 _INIT_WITHIN_S: Final = 60.0
-_LOOK_EVERY_S: Final = 0.02
+_LOOK_EVERY_S: Final = 0.05
 #: Two shared cores and many tests: small, and nothing that is done for readers of other days.
 _SMALL: Final = {"shared_buffers": "64MB", "max_connections": "50", "autovacuum_naptime": "10s"}
 #: What a killed process wrote is with the kernel; only a machine that stops could lose it.
@@ -106,13 +106,14 @@ class LocalPostgres:
         settings = [word for name, value in self._options.items() for word in ("-c", f"{name}={value}")]
         # Nobody outside this machine can reach it: no address is listened on.
         command = ["postgres", "-D", str(self._data), "-k", str(self._directory), "-h", "", *settings]
-        with self._log.open("ab") as log:
-            self._process = self._popen(command, log.fileno())
         deadline_s = time.monotonic() + _READY_WITHIN_S
         while not self._answers():
-            if not self.runs or time.monotonic() > deadline_s:
+            if time.monotonic() > deadline_s:
                 self.kill()
                 raise PostgresError(f"Postgres did not start: {self._last_words()}")
+            if not self.runs:  # also again: it refuses while what a kill has left of the last one is still ending
+                with self._log.open("ab") as log:
+                    self._process = self._popen(command, log.fileno())
             time.sleep(_LOOK_EVERY_S)
 
     def kill(self) -> None:
