@@ -30,7 +30,8 @@ LONGEST_STOP_S = 15
 KUSTOMIZATION = documents(FOLDER / "kustomization.yaml")[0]
 SECRETS = {each["metadata"]["name"]: each["stringData"] for each in documents(FOLDER / "secret.example.yaml")}
 OBJECTS: list[dict[str, Any]] = [each for name in KUSTOMIZATION["resources"] for each in documents(FOLDER / name)]
-CONFIG: dict[str, str] = next(each["data"] for each in OBJECTS if each["kind"] == "ConfigMap")
+CONFIGS = {each["metadata"]["name"]: each["data"] for each in OBJECTS if each["kind"] == "ConfigMap"}
+CONFIG = CONFIGS["sendtrace"]
 FILLED_IN = {
     "SENDTRACE_ADMIN__TOKEN": "a long random text",
     "SENDTRACE_SOURCES__BRAZE__TOKEN_SHA256": "1" * 64,
@@ -84,18 +85,34 @@ def test_every_role_on_kafka_runs() -> None:
     }
 
 
-def test_the_settings_are_there_and_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    named = {**CONFIG, **{name: FILLED_IN[name] for secret in SECRETS.values() for name in secret}}
-    for name, value in {**image_environment(), **named}.items():
+def given_to(each: Workload) -> dict[str, str]:
+    """The environment of its container, with the secrets filled in."""
+    given = dict(image_environment())
+    for source in each.container["envFrom"]:
+        if "configMapRef" in source:
+            given |= CONFIGS[source["configMapRef"]["name"]]
+        else:
+            given |= {name: FILLED_IN[name] for name in SECRETS[source["secretRef"]["name"]]}
+    return given
+
+
+@each_of_all
+def test_its_settings_are_there_and_load(each: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = given_to(each)
+    for name, value in given.items():
         monkeypatch.setenv(name, value)
 
-    assert unknown_variables(named) == []
-    assert load(None, providers=discover()).tables.postgres is not None
+    settings = load(None, providers=discover(), takes_postbacks=each.name == "gateway")
+
+    assert unknown_variables(given) == []
+    assert bool(settings.sources) is (each.name == "gateway")
+    assert (settings.tables.postgres is not None) is (each.name in {"sink", "web"})
 
 
-@pytest.mark.parametrize("name", ["SENDTRACE_ADMIN__TOKEN", "SENDTRACE_SOURCES__BRAZE__TOKEN_SHA256"])
-def test_nothing_starts_with_the_example_of_secrets_as_it_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for key, value in {**image_environment(), **CONFIG, **FILLED_IN, name: SECRETS["sendtrace"][name]}.items():
+@pytest.mark.parametrize("name", [name for name in FILLED_IN if "POSTGRES" not in name])
+def test_no_gateway_starts_with_the_example_of_secrets_as_it_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (gateway,) = [each for each in ROLES if each.name == "gateway"]
+    for key, value in (given_to(gateway) | {name: ""}).items():
         monkeypatch.setenv(key, value)
 
     with pytest.raises(SettingsError):
@@ -104,15 +121,12 @@ def test_nothing_starts_with_the_example_of_secrets_as_it_is(name: str, monkeypa
 
 def test_no_secret_is_written_down() -> None:
     assert {value for secret in SECRETS.values() for value in secret.values()} == {""}
-    assert [name for name in CONFIG if SECRET.search(name)] == []
+    assert [name for config in CONFIGS.values() for name in config if SECRET.search(name)] == []
     assert [each.name for each in ALL if "env" in each.container] == []
 
 
 @each_of_all
-def test_it_gets_its_settings_and_no_more_than_its_secrets(each: Workload) -> None:
-    given = [next(iter(source.values()))["name"] for source in each.container["envFrom"]]
-
-    assert given == ["sendtrace", "sendtrace", *(["sendtrace-tables"] if each.name in {"sink", "web"} else [])]
+def test_it_is_told_nothing_by_the_cluster(each: Workload) -> None:
     assert each.pod["enableServiceLinks"] is False
     assert each.pod["automountServiceAccountToken"] is False
 
