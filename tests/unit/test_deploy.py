@@ -311,8 +311,8 @@ def test_ours_can_do_no_more_than_they_need() -> None:
     assert all({"mem_limit", "cpus"} <= set(each) for each in SERVICES.values())
 
 
-def test_all_of_ours_are_one_image_of_this_version() -> None:
-    assert {each["image"] for each in OURS.values()} == {f"sendtrace:{VERSION}"}
+def test_all_of_ours_are_one_image_of_this_version_built_here() -> None:
+    assert {(each["image"], each["pull_policy"]) for each in OURS.values()} == {(f"sendtrace:{VERSION}", "never")}
     assert {json.dumps(each["build"]) for each in OURS.values() if "build" in each} == {
         json.dumps(
             {
