@@ -24,6 +24,7 @@ from tests.bench.kafka_side import (
     asking,
     committed_records,
     fill,
+    make_topics,
     postbacks_of,
     private_kafka,
     raw_records,
@@ -32,7 +33,6 @@ from tests.bench.machine import Usage
 from tests.bench.measured import Plan, Result, median, spread
 from tests.bench.postbacks import traffic
 from tests.bench.processes import BenchError
-from tests.faults.worker_rig import topics
 
 _RECORDS: Final = 150_000
 _FAUST_SHARE: Final = 0.1
@@ -100,7 +100,7 @@ def _input(count: int) -> Input:
 async def _round(contender: Contender, given: Input, place: Place, asked: Asked) -> Round:
     address, prefix = place.kafka.address, place.prefix
     place.directory.mkdir()
-    await topics(address, prefix, partitions=PARTITIONS)
+    await make_topics(address, prefix)
     await fill(address, prefix + RAW.name, given.lanes)
     async with contender.started(place) as pids:
         samples, resident = await _watch(contender, given.records, place, asked, pids)

@@ -19,14 +19,14 @@ from schemas.postback import LogRecord
 from schemas.topics import STATUS
 from sendtrace.data_paths import DataPaths
 from tests.bench.contenders import worker_of
-from tests.bench.kafka_side import NORMALIZE, PARTITIONS, Kafka, Record, fill, postbacks_of, private_kafka
+from tests.bench.kafka_side import NORMALIZE, PARTITIONS, Kafka, Record, fill, make_topics, postbacks_of, private_kafka
 from tests.bench.machine import cpu_s, resident_bytes
 from tests.bench.measured import Plan, Result, median
 from tests.bench.plain_loop import ValuesStore
 from tests.bench.postbacks import Maker
 from tests.bench.processes import BenchError, helper
 from tests.bench.topic_reader import Read, Reading
-from tests.faults.worker_rig import Worker, topics
+from tests.faults.worker_rig import Worker
 
 STAGES: Final = (10_000, 100_000, 1_000_000)
 _BATCH_RECORDS: Final = 250
@@ -74,7 +74,7 @@ async def _run(plan: Plan, kafka: Kafka) -> Result:
 
 async def _stage(plan: Plan, kafka: Kafka, messages: int) -> Stage:
     stage, prefix = Stage(messages, [], [], []), f"recovery-{messages}."
-    await topics(kafka.address, prefix, partitions=PARTITIONS)
+    await make_topics(kafka.address, prefix)
     template = _template()
     shares = [range(number, messages, PARTITIONS) for number in range(PARTITIONS)]
     lanes = [_states(template, share) for share in shares]

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -25,7 +25,9 @@ from processors.normalize import Normalizer
 from schemas.kafka_records import headers_of, partition_of
 from schemas.postback import KIND_POSTBACK, Postback
 from schemas.receipts import ReceiptIds
+from schemas.topics import IN_USE
 from tests.bench.processes import BenchError
+from tests.faults.worker_rig import topics
 from tests.kafka.kafka_jars import KafkaError
 from tests.kafka.local_kafka import LocalKafka
 
@@ -35,6 +37,8 @@ NORMALIZE: Final = Normalizer(Classifier.load(None))
 _BATCH_RECORDS: Final = 64
 _PER_MS: Final = 15
 _READ_MS: Final = 200
+_TOPICS_S: Final = 30.0
+_LOOK_S: Final = 0.05
 
 #: Key, value, headers.
 Record = tuple[bytes | None, bytes, list[tuple[str, bytes]]]
@@ -60,6 +64,25 @@ def private_kafka(directory: Path) -> Iterator[Kafka]:
             local.kill()
     except KafkaError as error:
         raise BenchError(str(error)) from error
+
+
+async def make_topics(address: str, prefix: str) -> None:
+    """All that are in use, known to whoever asks from now on: who subscribes earlier is given nothing for minutes."""
+    await topics(address, prefix, partitions=PARTITIONS)
+    wanted = [prefix + topic.name for topic in IN_USE]
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        async with asyncio.timeout(_TOPICS_S):
+            while not all(map(_is_there, await admin.describe_topics(wanted))):  # noqa: ASYNC110  it is the broker's to know
+                await asyncio.sleep(_LOOK_S)
+    finally:
+        await admin.close()
+
+
+def _is_there(told: dict[str, Any]) -> bool:
+    leaders = [partition["leader"] for partition in told["partitions"] if not partition["error_code"]]
+    return not told["error_code"] and len(leaders) == PARTITIONS and min(leaders) >= 0
 
 
 def postbacks_of(bodies: Iterable[bytes]) -> list[Postback]:

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import orjson
 
+from tests.bench import table_kafka
+
 #: A benchmark's printed object. Read from a file, so nothing is known of it but what is looked up.
 Printed = dict[str, Any]
 
@@ -107,7 +109,17 @@ def _shares(name: str, node: object) -> Iterator[tuple[str, float]]:
             yield from _shares(f"{name}.{key}" if key not in {"result", "cases"} else name, inner)
 
 
-TABLES: Final = {"gateway": gateway, "pipeline": pipeline, "core": core, "memory": memory, "layout": layout}
+TABLES: Final = {
+    "gateway": gateway,
+    "pipeline": pipeline,
+    "core": core,
+    "memory": memory,
+    "layout": layout,
+    "gateway-kafka": table_kafka.gateway,
+    "processing": table_kafka.processing,
+    "latency-kafka": table_kafka.latency,
+    "recovery-kafka": table_kafka.recovery,
+}
 
 
 def main(path: Path) -> None:
