@@ -113,9 +113,9 @@ def program() -> str:
     return os.path.relpath(started)
 
 
-def ready_line(gateway_url: str, admin_url: str) -> str:
+def ready_line(gateway_url: str, admin_url: str, *, admin_is: str = "page and API") -> str:
     """Both addresses on one line, as `up` and `demo` print it and programs wait for it."""
-    return f"ready  {gateway_url} (postbacks)  {admin_url} (page and API)"
+    return f"ready  {gateway_url} (postbacks)  {admin_url} ({admin_is})"
 
 
 def say_text(text: Text) -> None:

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -35,6 +36,8 @@ from sendtrace.worker_reports import PartitionReport, WorkerReport, WorkerTask
 #: Crash rather than skip: what is not committed is done again by the next owner.
 EXIT_CRASHED: Final = 70
 _REPORT_S: Final = 0.5
+#: Less than the parent waits, which is less than a container is given.
+_STOP_S: Final = 4.0
 #: After a crash so many postbacks of each partition are handled one by one: what one transaction takes at most.
 _SUSPECT_RECORDS: Final = 20_000
 _CACHED_MESSAGES: Final = 3_000
@@ -58,24 +61,29 @@ class _Worker:
         self._normalize = Normalizer(Classifier.load(Path(task.rules) if task.rules else None))
         self._cache = shared_cache()
         self._clock = SystemClock()
-        self.shell: Shell = make_shell(self._brokers, instance=task.instance, open_owner=self._open_owner, crash=crash)
+        self.shell: Shell = make_shell(
+            self._brokers,
+            instance=task.instance,
+            directory=self._directory / "faust",
+            open_owner=self._open_owner,
+            crash=crash,
+        )
 
     async def run(self, ended: asyncio.Event) -> None:
         """Work until `ended`."""
         shell = self.shell
-        starting = asyncio.ensure_future(shell.start())
-        reporting = asyncio.ensure_future(self._report())
+        starting, reporting = asyncio.ensure_future(shell.start()), asyncio.ensure_future(self._report())
+        starting.add_done_callback(_must_not_fail)
         stopped = asyncio.ensure_future(shell.wait_until_stopped())
         ending = asyncio.ensure_future(ended.wait())
         await asyncio.wait([stopped, ending], return_when=asyncio.FIRST_COMPLETED)
         if not ended.is_set():
             crash(f"stopped by itself: {shell.crash_reason or 'no reason given'}")
         reporting.cancel()
-        await shell.stop()
-        await shell.owners.close()
-        for task in (starting, stopped, reporting):
-            task.cancel()
-        await asyncio.gather(starting, stopped, reporting, return_exceptions=True)
+        with suppress(TimeoutError):  # what is not committed by then is done again
+            async with asyncio.timeout(_STOP_S):
+                await shell.stop()
+                await shell.owners.close()
 
     def _open_owner(self, partition: int) -> Owner:
         path = self._directory / f"partition-{partition}"
@@ -141,6 +149,11 @@ def crash(reason: str) -> NoReturn:
     os._exit(EXIT_CRASHED)
 
 
+def _must_not_fail(starting: asyncio.Future[None]) -> None:
+    if not starting.cancelled() and (error := starting.exception()) is not None:
+        crash(f"cannot start: {type(error).__name__}: {error}")
+
+
 async def _until_end_of(pipe: int, ended: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
@@ -149,15 +162,17 @@ async def _until_end_of(pipe: int, ended: asyncio.Event) -> None:
     ended.set()
 
 
-async def _main(task: WorkerTask) -> None:
+async def _main(task: WorkerTask) -> NoReturn:
     ended = asyncio.Event()
     waiting = asyncio.ensure_future(_until_end_of(sys.stdin.fileno(), ended))
     await _Worker(task).run(ended)
     await waiting
+    logging.shutdown()
+    os._exit(0)  # Faust's threads, and what waits for a broker that is away, would hold it up
 
 
-def main(argument: str) -> int:
-    """`python -m sendtrace.worker_process TASK`."""
+def main(argument: str) -> NoReturn:
+    """`python -m sendtrace.worker_process TASK`: ends the process."""
     configure_logs("worker")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they reach the whole group: the end of the pipe is the word to stop
@@ -165,8 +180,7 @@ def main(argument: str) -> int:
     gc.set_threshold(*_GC_THRESHOLDS)
     uvloop.install()  # Faust's consumer has a thread and a loop of its own
     uvloop.run(_main(WorkerTask(**json.loads(argument))))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

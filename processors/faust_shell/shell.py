@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, cast
 
 import faust
@@ -216,12 +217,22 @@ class Shell(faust.App):
 
 
 def make_shell(
-    brokers: Brokers, *, instance: str, open_owner: Callable[[int], Owner], crash: Callable[[str], None]
+    brokers: Brokers,
+    *,
+    instance: str,
+    directory: Path,
+    open_owner: Callable[[int], Owner],
+    crash: Callable[[str], None],
 ) -> Shell:
-    """A worker of `brokers.group`. `instance` names it over restarts: one back in time keeps its partitions."""
+    """A worker of `brokers.group`. `instance` names it over restarts: one back in time keeps its partitions.
+
+    Faust makes a folder in `directory`, and leaves it empty.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
     shell = Shell(
         brokers.group,
         broker=[f"kafka://{address}" for address in brokers.addresses],
+        datadir=directory,
         store="memory://",
         topic_allow_declare=False,
         topic_disable_leader=True,

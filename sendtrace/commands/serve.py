@@ -56,7 +56,7 @@ def gateway(*, config: Config = None, data: Data = None, port: Port = None, admi
     from sendtrace.gateway_role import run  # noqa: PLC0415  as in `up`
 
     settings = settings_of(config, data=data, port=port, admin_port=admin_port, takes_postbacks=True)
-    return run(settings, on_ready=lambda running: say(ready_line(*running)), notice=complain)
+    return run(settings, on_ready=lambda running: say(ready_line(*running, admin_is="health")), notice=complain)
 
 
 def worker(

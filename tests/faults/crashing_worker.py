@@ -1,4 +1,4 @@
-"""`sendtrace worker` that is killed at a chosen point of its twentieth transaction, once: `CRASH_AT` names the point.
+"""`sendtrace worker` that is killed at a chosen point of its fifth transaction, once: `CRASH_AT` names the point.
 
 Run it as the program: `python -m tests.faults.crashing_worker worker …`. Its processes are this file too.
 """
@@ -20,7 +20,7 @@ from sendtrace import cli, worker_child, worker_process
 from sendtrace.worker_reports import WorkerTask, command
 
 POINTS: Final = ("before anything is sent", "before the commit", "before the state", "after the state")
-_TRANSACTION: Final = 20
+_TRANSACTION: Final = 5
 
 _count = 0
 
@@ -69,4 +69,4 @@ if __name__ == "__main__":
             patch.object(AIOKafkaProducer, "commit_transaction", commit),
             patch.object(RocksStates, "write", _crashing_write),
         ):
-            sys.exit(worker_process.main(*sys.argv[1:]))
+            worker_process.main(*sys.argv[1:])

@@ -34,4 +34,4 @@ if __name__ == "__main__":
             cli.main()
     else:
         with patch.object(Message, "finish", _with_field):
-            sys.exit(worker_process.main(*sys.argv[1:]))
+            worker_process.main(*sys.argv[1:])

@@ -47,4 +47,4 @@ if __name__ == "__main__":
             cli.main()
     else:
         with patch.object(Normalizer, "__call__", _fragile):
-            sys.exit(worker_process.main(*sys.argv[1:]))
+            worker_process.main(*sys.argv[1:])

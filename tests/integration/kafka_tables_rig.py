@@ -262,8 +262,13 @@ class Sink:
                 await task
 
     async def has(self, count: int, table: str = "postbacks") -> None:
-        """Wait until a table has so many rows."""
+        """Wait until a table has so many rows, and what belongs to them has come after them: other topics are read
+        for themselves, so a message's receipts may be there a moment before its transitions."""
         await until(lambda: self._count(table) == count, f"{count} rows in {table}")
+        before = -1
+        while (now := self._count("transition_log")) != before:
+            before = now
+            await asyncio.sleep(0.25)
 
     def _count(self, table: str) -> int:
         try:

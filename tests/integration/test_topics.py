@@ -17,7 +17,7 @@ from tests.kafka.local_kafka import LocalKafka
 from tests.unit.cli_rig import Ran, Shell
 
 PATIENCE_S = 10.0
-NAMES = ("raw", "transitions", "status", "dead")
+NAMES = ("raw", "transitions", "status", "dead", "receipts")
 CHECK = "check --port 0 --admin-port 0"
 
 
@@ -99,12 +99,13 @@ def test_a_check_is_right_after_they_were_created(shell: Shell, kafka: Kafka, to
     ran = shell(CHECK)
 
     assert (ran.code, ran.err) == (0, "")
-    assert ran.lines[-5:] == [
+    assert ran.lines[-6:] == [
         f"ok     kafka     {kafka.address} answers",
         f"ok     topic     {topic_prefix}raw: 6 partitions, 1 replica, delete after 30 days, 1 in sync",
         f"ok     topic     {topic_prefix}transitions: 6 partitions, 1 replica, delete after 30 days, 1 in sync",
         f"ok     topic     {topic_prefix}status: 6 partitions, 1 replica, compact, 1 in sync",
         f"ok     topic     {topic_prefix}dead: 1 partition, 1 replica, delete after 90 days, 1 in sync",
+        f"ok     topic     {topic_prefix}receipts: 6 partitions, 1 replica, delete after 30 days, 1 in sync",
     ]
 
 
