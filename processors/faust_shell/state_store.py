@@ -2,7 +2,8 @@
 
 What is in it is what topic `status` said up to `position`, never more: it is written after the
 transaction that wrote the topic, both the states and the position in one RocksDB write batch. So a
-process that ends at any instant leaves it behind the topic at most, and reads on from there.
+process that ends at any instant leaves it behind the topic at most, and reads on from there: by up to
+`_WRITE_BUFFER_BYTES`, for what is not flushed yet is in memory only.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
 from schemas.kafka_outputs import state_of
 from schemas.records import StatusRecord
@@ -43,6 +44,9 @@ class RocksStates:
     def __init__(self, path: Path, *, cache: Cache | None = None) -> None:
         self._path = path
         self._options = _options(cache or shared_cache())
+        # Without RocksDB's own log: what a crash takes back is in the topic, from the position it takes back with it.
+        self._unlogged = WriteOptions()
+        self._unlogged.disable_wal = True  # type: ignore[assignment, method-assign]  # its stub has a method, it has not
         self._db = self._open()
         self.position = self._stored_position()
 
@@ -69,7 +73,7 @@ class RocksStates:
                 batch.put(key, value)
         batch.put(_POSITION, b"%d" % position)
         try:
-            self._db.write(batch)
+            self._db.write(batch, self._unlogged)
         except Exception as error:  # as above
             raise StateError(f"{self._path}: cannot be written: {error}") from error
         self.position = position
@@ -82,7 +86,8 @@ class RocksStates:
         self.position = 0
 
     def close(self) -> None:
-        """Give the files back."""
+        """Give the files back, with everything in them."""
+        self._db.flush()
         self._db.close()
 
     def _open(self) -> Rdict:
