@@ -7,6 +7,7 @@ the tables once; a run that breaks that ends with one line and code 1.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from tests.bench import (
 from tests.bench.machine import describe
 from tests.bench.measured import Plan, Result
 from tests.bench.processes import BenchError
+
+_TERMINATED: Final = 128 + signal.SIGTERM
 
 BENCHMARKS: Final[dict[str, Callable[[Plan], Result]]] = {
     "gateway": bench_gateway.run,
@@ -82,6 +85,7 @@ def run(name: str, options: Options) -> Result:
 def main(arguments: list[str]) -> int:
     """Run what was asked for, or everything; the exit code."""
     options = _options(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # what was started is ended on the way out
     for name in options.names:
         try:
             line = orjson.dumps(run(name, options)).decode()
