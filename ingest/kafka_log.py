@@ -1,6 +1,7 @@
 """The durable raw log on Kafka: a postback is kept once all in-sync replicas acknowledged its batch.
 
-One lane a partition, one batch of it in flight; postbacks that arrive meanwhile ride the next one.
+Sent in rounds: one batch of each partition that has any, all of them acknowledged before the next round.
+Postbacks that arrive meanwhile ride that one, so that under load batches are large and few.
 Starts and serves without a broker (settles `False`), and connects as soon as there is one. Refuses
 to queue beyond its bound, to create the topic, and to call anything kept that was not acknowledged:
 an idempotent producer with `acks=all`, so a batch it repeats is written once.
@@ -13,7 +14,7 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
@@ -58,8 +59,7 @@ class KafkaStats:
     refused: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     """A postback on its way to the next batch of its partition."""
 
     key: bytes | None
@@ -69,15 +69,22 @@ class _Waiting:
 
 
 class _Lane:
-    """One partition: who waits for its next batch, and whether one is in flight."""
+    """One partition, and who waits for its next batch."""
 
-    __slots__ = ("busy", "partition", "producer", "waiting")
+    __slots__ = ("partition", "producer", "waiting")
 
     def __init__(self, partition: int, producer: AIOKafkaProducer) -> None:
         self.partition = partition
         self.producer = producer
         self.waiting: list[_Waiting] = []
-        self.busy = False
+
+
+class _Boarded(NamedTuple):
+    """A batch under way, and who rides it."""
+
+    lane: _Lane
+    riders: list[_Waiting]
+    acknowledged: asyncio.Future[object]
 
 
 class KafkaLog:
@@ -101,6 +108,7 @@ class KafkaLog:
         self._key_of = key_of
         self._limits = limits or KafkaLimits()
         self._lanes: list[_Lane] = []  # none while there is no broker
+        self._sending = False
         self._pending_bytes = 0
         self._closing = False
         self._connecting: asyncio.Task[None] | None = None
@@ -122,9 +130,9 @@ class KafkaLog:
         self._pending_bytes += size
         lane = self._lanes[partition_of(key, postback.receipt_id, len(self._lanes))]
         lane.waiting.append(_Waiting(key, postback, waiter, size))
-        if not lane.busy:  # what else arrives in this turn of the loop goes along
-            lane.busy = True
-            self._run(self._send_all(lane))
+        if not self._sending:  # what else arrives in this turn of the loop goes along
+            self._sending = True
+            self._run(self._send_rounds())
 
     def can_keep(self) -> bool:
         """Whether the last batch was acknowledged, or a broker found since, and there is room to wait."""
@@ -174,23 +182,39 @@ class KafkaLog:
                 self._lanes = [_Lane(partition, producer) for partition in sorted(partitions)]
                 return
 
-    async def _send_all(self, lane: _Lane) -> None:
-        """Batch after batch, until nobody waits."""
-        while lane.waiting:
-            batch, riders = self._board(lane)
-            try:
-                async with asyncio.timeout(self._limits.request_timeout_s):
-                    await (await lane.producer.send_batch(batch, self._topic, partition=lane.partition))
-            except _TROUBLE as error:
-                _log.error("kafka: partition %d: %s", lane.partition, self._told(error))
-                self.stats.failed_batches += 1
-                self._settle([*riders, *lane.waiting], kept=False)
-                lane.waiting = []
-                self._lose(lane.producer)
-            else:
+    async def _send_rounds(self) -> None:
+        """Round after round, until nobody waits."""
+        try:
+            while waiting := [lane for lane in self._lanes if lane.waiting]:
+                await self._send_round(waiting)
+        finally:
+            self._sending = False
+
+    async def _send_round(self, lanes: Sequence[_Lane]) -> None:
+        boarded: list[_Boarded] = []
+        failure: Exception | None = None
+        try:
+            async with asyncio.timeout(self._limits.request_timeout_s):
+                for lane in lanes:
+                    batch, riders = self._board(lane)
+                    boarded.append(_Boarded(lane, riders, asyncio.get_running_loop().create_future()))
+                    acknowledged = await lane.producer.send_batch(batch, self._topic, partition=lane.partition)
+                    boarded[-1] = _Boarded(lane, riders, acknowledged)
+                await asyncio.wait([each.acknowledged for each in boarded])
+        except _TROUBLE as error:
+            failure = error
+        for lane, riders, acknowledged in boarded:
+            trouble = _trouble_of(acknowledged) or (None if acknowledged.done() else failure)
+            if trouble is None:
                 self.stats.batches += 1
-                self._settle(riders, kept=True)
-        lane.busy = False
+            else:
+                failure = trouble
+                self.stats.failed_batches += 1
+                _log.error("kafka: partition %d: %s", lane.partition, self._told(trouble))
+            acknowledged.cancel()  # nobody will ask for it any more, should it fail later
+            self._settle(riders, kept=trouble is None)
+        if failure is not None:
+            self._lose(lanes[0].producer)
 
     def _board(self, lane: _Lane) -> tuple[BatchBuilder, list[_Waiting]]:
         """The next batch, closed, and who rides it: all that fit, the first one whatever its size."""
@@ -234,6 +258,18 @@ class KafkaLog:
         if isinstance(error, TimeoutError):
             return f"{', '.join(self._brokers)}: no answer within {self._limits.request_timeout_s:g} s"
         return f"{', '.join(self._brokers)}: {type(error).__name__}: {error}"
+
+
+def _trouble_of(acknowledged: asyncio.Future[object]) -> Exception | None:
+    """Why a batch was not acknowledged; `None` if it was, or is not known yet."""
+    if not acknowledged.done():
+        return None
+    if acknowledged.cancelled():
+        return TimeoutError()
+    error = acknowledged.exception()
+    if error is not None and not isinstance(error, _TROUBLE):
+        raise error
+    return error if isinstance(error, Exception) else None
 
 
 async def end_producer(producer: AIOKafkaProducer) -> None:

@@ -26,10 +26,11 @@ from schemas.kafka_outputs import Outputs
 from schemas.ports import Clock
 from schemas.postback import LogRecord
 
-#: What one transaction takes at most: about a thousand postbacks. More would cost latency and save nothing.
-TRANSACTION_BYTES: Final = 512 * 1024
+#: What one transaction takes at most: about two thousand postbacks. Measured: half of it 0.85 of the events a
+#: second, twice as much the same.
+TRANSACTION_BYTES: Final = 1024 * 1024
 #: What may wait to be handled; a partition that has more is not fetched.
-_QUEUE_BYTES: Final = 1024 * 1024
+_QUEUE_BYTES: Final = 2 * 1024 * 1024
 _OVERHEAD_BYTES: Final = 200
 
 _log = logging.getLogger(__name__)
