@@ -27,7 +27,7 @@ async def test_workers_that_join_and_leave_share_the_partitions(
     async with working(first):
         feeding = asyncio.ensure_future(feed(kafka.address, topic_prefix, sent, per_s=500))
         await second.start()
-        assert await partitions_of(first) + await partitions_of(second) == 4
+        await until_they_have(first, second, 4, at_least_each=1)
         await third.start()
         assert await second.stop() == 0
         await until_they_have(first, third, 4)
