@@ -66,6 +66,14 @@ async def recover(
         raw_offset = await consumer.committed(raw)
         if raw_offset is None:
             raw_offset = await _told_by_receipts(consumer, TopicPartition(brokers.topic(RECEIPTS.name), partition))
+        raw_end = (await consumer.end_offsets([raw]))[raw]
+        if raw_offset is not None and raw_offset > raw_end:
+            _log.error(
+                "partition %d: raw offset %d was handled, and the topic ends at %d: it was made anew, or cut off;"
+                " all of it is handled, and what is known folds",
+                *(partition, raw_offset - 1, raw_end),
+            )
+            raw_offset = None
         return Recovered(records, time.monotonic() - started, raw_offset)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import random
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from processors.faust_shell.outbox import Brokers
 from processors.faust_shell.recovery import recover
@@ -19,7 +21,7 @@ from schemas.identity import message_id
 from schemas.kafka_outputs import state_bytes, state_of
 from schemas.postback import KIND_POSTBACK, LogRecord, Postback
 from schemas.records import StatusRecord
-from schemas.topics import STATUS
+from schemas.topics import RAW, STATUS
 from tests.faults.test_worker import rng, working
 from tests.faults.worker_rig import (
     NORMALIZE,
@@ -33,7 +35,7 @@ from tests.faults.worker_rig import (
     postbacks,
     topics,
 )
-from tests.kafka.kafka_rig import Kafka
+from tests.kafka.kafka_rig import Kafka, create_topics
 
 __all__ = ["rng"]
 MESSAGES = 200_000
@@ -186,3 +188,33 @@ async def test_for_a_group_the_broker_has_forgotten_the_receipts_tell_where_to_g
         await feed(kafka.address, topic_prefix, sent)
         found = await all_handled(kafka.address, topic_prefix, count=len(sent))
     assert [await told(partition) for partition in range(2)] == [len(found.raw[partition]) for partition in range(2)]
+
+
+@pytest.mark.timeout(120)
+async def test_a_raw_topic_that_was_made_anew_is_handled_from_its_beginning(
+    kafka: Kafka, topic_prefix: str, tmp_path: Path, rng: random.Random
+) -> None:
+    sent = postbacks(1_000, rng)
+    await topics(kafka.address, topic_prefix, partitions=1)
+    async with working(worker := Worker(kafka.address, topic_prefix, tmp_path)):
+        await feed(kafka.address, topic_prefix, sent)
+        await all_handled(kafka.address, topic_prefix, count=len(sent))
+        assert await worker.stop() == 0
+        await make_anew(kafka.address, f"{topic_prefix}{RAW.name}")
+        await worker.start()
+        assert "it was made anew, or cut off" in worker.said
+        again = [each._replace(receipt_id=f"{each.receipt_id}-again") for each in sent[:100]]
+        await feed(kafka.address, topic_prefix, again)
+        await all_handled(kafka.address, topic_prefix, count=len(sent) + len(again))
+
+
+async def make_anew(address: str, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+        while topic in await admin.list_topics():  # noqa: ASYNC110  nobody tells us when it is gone
+            await asyncio.sleep(0.1)
+    finally:
+        await admin.close()
+    await create_topics(address, topic)
