@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
 
 import uvloop
-from prometheus_client import CollectorRegistry, ProcessCollector
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from ingest.gateway import Gateway
 from ingest.kafka_log import KafkaLog
@@ -27,8 +23,8 @@ from processors.normalize import Normalizer
 from schemas.topics import RAW
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
+from sendtrace.kafka_role import health_app, require_brokers
 from sendtrace.logs import configure_logs
-from sendtrace.metrics_collector import CONTENT_TYPE, exposition
 from sendtrace.metrics_gateway import GatewayCollector
 from sendtrace.serving import (
     Running,
@@ -41,14 +37,8 @@ from sendtrace.serving import (
     stop_signals,
     url,
 )
-from sendtrace.settings import Settings, SettingsError
+from sendtrace.settings import Settings
 from sendtrace.web_answers import json_answer
-from sendtrace.web_guard import Guard
-from sendtrace.web_health import livez
-
-_NO_BROKERS: Final = (
-    "kafka.bootstrap_servers is empty, expected addresses host:port; set it, or use `sendtrace up` to go without Kafka"
-)
 
 
 def run(settings: Settings, *, on_ready: Callable[[Running], None], notice: Callable[[str], None]) -> int:
@@ -56,8 +46,7 @@ def run(settings: Settings, *, on_ready: Callable[[Running], None], notice: Call
 
     Raises `SettingsError` when no broker is named.
     """
-    if not settings.kafka.bootstrap_servers:
-        raise SettingsError(_NO_BROKERS)
+    require_brokers(settings)
     configure_logs("gateway")
     try:
         return uvloop.run(_until_stopped(settings, on_ready=on_ready, notice=notice))
@@ -99,12 +88,7 @@ async def serving(settings: Settings, *, notice: Callable[[str], None]) -> Async
         clock=clock,
         trusted_proxies=settings.gateway.trusted_proxies,
     )
-    token = settings.admin.token
-    admin = Guard(
-        _health(gateway, front, log),
-        token=None if token is None else token.get_secret_value(),
-        host=settings.admin.host,
-    )
+    admin = health_app(settings, GatewayCollector(gateway, front, log), _readyz_of(gateway, front, log))
     front.start()
     log.start()
     async with contextlib.AsyncExitStack() as stack:  # left from the last to the first
@@ -114,23 +98,6 @@ async def serving(settings: Settings, *, notice: Callable[[str], None]) -> Async
         await stack.enter_async_context(served(gateway_server(gateway), gateway_socket))
         stack.callback(gateway.drain)
         yield Running(url(gateway_socket), url(admin_socket))
-
-
-def _health(gateway: Gateway, front: KafkaLog, log: SpooledLog) -> Starlette:
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(GatewayCollector(gateway, front, log))
-    ProcessCollector(registry=registry)
-
-    def metrics(_request: Request) -> Response:
-        return Response(exposition(registry), headers={"Content-Type": CONTENT_TYPE})
-
-    return Starlette(
-        routes=[
-            Route("/livez", livez),
-            Route("/readyz", _readyz_of(gateway, front, log)),
-            Route("/metrics", metrics),
-        ]
-    )
 
 
 def _readyz_of(gateway: Gateway, front: KafkaLog, log: SpooledLog) -> Callable[[Request], Awaitable[Response]]:

@@ -47,10 +47,10 @@ class SendtraceCollector(Collector):
             yield family_of(metric, values)
 
 
-def registry_of(side: ReadSide) -> CollectorRegistry:
-    """Our metrics and those of the process (memory, descriptors, CPU time)."""
+def registry_of(collector: Collector) -> CollectorRegistry:
+    """The metrics of `collector` and those of the process (memory, descriptors, CPU time)."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(SendtraceCollector(side))
+    registry.register(collector)
     ProcessCollector(registry=registry)
     return registry
 

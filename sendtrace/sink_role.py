@@ -6,32 +6,22 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Final
 
 import uvloop
-from prometheus_client import CollectorRegistry, ProcessCollector
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from sendtrace.data_paths import DataPaths
+from sendtrace.kafka_role import health_app, require_brokers
 from sendtrace.logs import configure_logs
-from sendtrace.metrics_collector import CONTENT_TYPE, exposition
 from sendtrace.metrics_sink import SinkCollector
 from sendtrace.processor_loop import AlreadyRunningError, processor_lock
 from sendtrace.serving import StartError, admin_server, listen, prepare, served, stop_signals, url
-from sendtrace.settings import Settings, SettingsError
+from sendtrace.settings import Settings
 from sendtrace.tables_store import open_tables_writer, postgres_of
 from sendtrace.web_answers import json_answer
-from sendtrace.web_guard import Guard
-from sendtrace.web_health import livez
 from sinks.tables.kafka_sink import KafkaSink
 from sinks.tables.migrations import MigrationError
-
-_NO_BROKERS: Final = (
-    "kafka.bootstrap_servers is empty, expected addresses host:port; set it, or use `sendtrace up` to go without Kafka"
-)
 
 
 def run(settings: Settings, *, on_ready: Callable[[str], None], notice: Callable[[str], None]) -> int:
@@ -39,8 +29,7 @@ def run(settings: Settings, *, on_ready: Callable[[str], None], notice: Callable
 
     `on_ready` gets the admin address. Raises `SettingsError` when no broker is named.
     """
-    if not settings.kafka.bootstrap_servers:
-        raise SettingsError(_NO_BROKERS)
+    require_brokers(settings)
     configure_logs("sink")
     try:
         return uvloop.run(_until_stopped(settings, on_ready=on_ready, notice=notice))
@@ -77,8 +66,7 @@ async def serving(
         prefix=settings.kafka.topic_prefix,
         open_writer=lambda: open_tables_writer(settings),
     )
-    token = settings.admin.token
-    admin = Guard(_health(sink), token=None if token is None else token.get_secret_value(), host=settings.admin.host)
+    admin = health_app(settings, SinkCollector(sink.stats), _readyz_of(sink))
     with _alone(paths, settings):
         admin_socket = listen("admin", settings.admin.host, settings.admin.port, notice)
         async with served(admin_server(admin), admin_socket):
@@ -101,17 +89,6 @@ def _alone(paths: DataPaths, settings: Settings) -> Iterator[None]:
         raise StartError(f"{paths.directory}: holds the raw log of `sendtrace up`; give the sink another directory")
     with processor_lock(paths, wait=False):
         yield
-
-
-def _health(sink: KafkaSink) -> Starlette:
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(SinkCollector(sink.stats))
-    ProcessCollector(registry=registry)
-
-    def metrics(_request: Request) -> Response:
-        return Response(exposition(registry), headers={"Content-Type": CONTENT_TYPE})
-
-    return Starlette(routes=[Route("/livez", livez), Route("/readyz", _readyz_of(sink)), Route("/metrics", metrics)])
 
 
 def _readyz_of(sink: KafkaSink) -> Callable[[Request], Awaitable[Response]]:

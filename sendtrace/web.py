@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from sendtrace.kafka_topics import BrokerError
+from sendtrace.metrics_collector import SendtraceCollector
 from sendtrace.read_side import Readable, ReadSide
 from sendtrace.web_answers import ApiError, error_answer, json_answer
 from sendtrace.web_api import ENDPOINTS, Endpoint
@@ -41,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 def admin_app(side: ReadSide, *, token: str | None, host: str) -> ASGIApp:
     """The application. `token` and `host` are those of `[admin]`; without a token `host` must be loopback."""
-    health = [Route("/readyz", readyz_of(side)), Route("/metrics", metrics_of(side))]
+    health = [Route("/readyz", readyz_of(side)), Route("/metrics", metrics_of(SendtraceCollector(side)))]
     return read_app(side, health, token=token, host=host)
 
 

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -51,9 +51,9 @@ def readyz_of(side: ReadSide) -> Callable[[Request], Awaitable[Response]]:
     return readyz
 
 
-def metrics_of(side: ReadSide) -> Callable[[Request], Response]:
+def metrics_of(collector: Collector) -> Callable[[Request], Response]:
     """The endpoint Prometheus scrapes; runs in the thread pool."""
-    registry: CollectorRegistry = registry_of(side)
+    registry = registry_of(collector)
 
     def metrics(_request: Request) -> Response:
         return Response(exposition(registry), headers={"Content-Type": CONTENT_TYPE})

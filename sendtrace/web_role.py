@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final
 
 import uvloop
-from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 from starlette.requests import Request
@@ -25,13 +24,14 @@ from typing_extensions import override
 from sendtrace import metrics
 from sendtrace.kafka_log_view import KafkaLogView
 from sendtrace.logs import configure_logs
-from sendtrace.metrics_collector import CONTENT_TYPE, exposition, family_of, outcome_values
+from sendtrace.metrics_collector import family_of, outcome_values
 from sendtrace.read_side import KafkaReadSide
 from sendtrace.serving import StartError, admin_server, listen, served, stop_signals, url
 from sendtrace.settings import Settings, SettingsError
 from sendtrace.tables_store import is_on_kafka, open_tables_reader
 from sendtrace.web import read_app
 from sendtrace.web_answers import json_answer
+from sendtrace.web_health import metrics_of
 from sinks.tables.tables_reader import TablesReader
 from sinks.tables.trouble import TablesError
 
@@ -77,7 +77,7 @@ async def serving(settings: Settings, *, notice: Callable[[str], None]) -> Async
     token = settings.admin.token
     app = read_app(
         KafkaReadSide(reader, log),
-        [Route("/readyz", _readyz_of(reader)), Route("/metrics", _metrics_of(reader))],
+        [Route("/readyz", _readyz_of(reader)), Route("/metrics", metrics_of(TablesCollector(reader)))],
         token=None if token is None else token.get_secret_value(),
         host=settings.admin.host,
     )
@@ -115,10 +115,3 @@ class TablesCollector(Collector):
         yield family_of(metrics.TABLES_READABLE, bool(outcomes))
         for metric, values in outcomes:
             yield family_of(metric, values)
-
-
-def _metrics_of(reader: TablesReader) -> Callable[[Request], Response]:
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(TablesCollector(reader))
-    ProcessCollector(registry=registry)
-    return lambda _request: Response(exposition(registry), headers={"Content-Type": CONTENT_TYPE})

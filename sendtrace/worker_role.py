@@ -17,33 +17,25 @@ from typing import Final
 from uuid import uuid4
 
 import uvloop
-from prometheus_client import CollectorRegistry, ProcessCollector
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from schemas.topics import IN_USE
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
+from sendtrace.kafka_role import health_app, require_brokers
 from sendtrace.kafka_topics import largest_record_bytes
 from sendtrace.kafka_wait import until_topics_are_there
 from sendtrace.logs import configure_logs
-from sendtrace.metrics_collector import CONTENT_TYPE, exposition
 from sendtrace.metrics_worker import WorkerCollector
 from sendtrace.serving import StartError, admin_server, background, listen, prepare, served, stop_signals, url
-from sendtrace.settings import Settings, SettingsError
+from sendtrace.settings import Settings
 from sendtrace.web_answers import json_answer
-from sendtrace.web_guard import Guard
-from sendtrace.web_health import livez
 from sendtrace.worker_child import WorkerChild
 from sendtrace.worker_reports import WorkerTask
 
 #: Behind the prefix of the topics, so that two sendtraces on one cluster are two groups.
 GROUP: Final = "processor"
-_NO_BROKERS: Final = (
-    "kafka.bootstrap_servers is empty, expected addresses host:port; set it, or use `sendtrace up` to go without Kafka"
-)
 
 
 def run(settings: Settings, *, processes: int, on_ready: Callable[[str], None], notice: Callable[[str], None]) -> int:
@@ -52,8 +44,7 @@ def run(settings: Settings, *, processes: int, on_ready: Callable[[str], None], 
     `on_ready` gets the admin address once every process has its partitions and they are recovered.
     Raises `SettingsError` when no broker is named.
     """
-    if not settings.kafka.bootstrap_servers:
-        raise SettingsError(_NO_BROKERS)
+    require_brokers(settings)
     configure_logs("worker")
     try:
         return uvloop.run(_until_stopped(settings, processes, on_ready, notice))
@@ -98,12 +89,7 @@ async def serving(
             )
             for number in range(processes)
         ]
-        token = settings.admin.token
-        admin = Guard(
-            _health(children),
-            token=None if token is None else token.get_secret_value(),
-            host=settings.admin.host,
-        )
+        admin = health_app(settings, WorkerCollector(children), _readyz_of(children))
         async with contextlib.AsyncExitStack() as stack:  # left from the last to the first
             await stack.enter_async_context(served(admin_server(admin), admin_socket))
             stack.push_async_callback(_stop_all, children)
@@ -160,19 +146,6 @@ def _alone(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _health(children: list[WorkerChild]) -> Starlette:
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(WorkerCollector(children))
-    ProcessCollector(registry=registry)
-
-    def metrics(_request: Request) -> Response:
-        return Response(exposition(registry), headers={"Content-Type": CONTENT_TYPE})
-
-    return Starlette(
-        routes=[Route("/livez", livez), Route("/readyz", _readyz_of(children)), Route("/metrics", metrics)]
-    )
 
 
 def _readyz_of(children: list[WorkerChild]) -> Callable[[Request], Awaitable[Response]]:

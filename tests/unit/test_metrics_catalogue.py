@@ -13,7 +13,7 @@ from ingest.counters import Counters
 from ingest.file_log import LogStats
 from sendtrace import metrics
 from sendtrace.metrics import CATALOGUE, ON_KAFKA, SINK, WORKER, Kind, Metric
-from sendtrace.metrics_collector import exposition, registry_of
+from sendtrace.metrics_collector import SendtraceCollector, exposition, registry_of
 from sendtrace.read_side import LogView, ReadSide
 from sinks.tables.sqlite_reader import SqliteReader
 
@@ -61,7 +61,7 @@ def test_a_metric_is_explained_in_a_sentence(metric: Metric) -> None:
 
 
 def test_a_scrape_gives_the_catalogue_and_nothing_else_of_ours(side: ReadSide) -> None:
-    families = list(text_string_to_metric_families(exposition(registry_of(side)).decode()))
+    families = list(text_string_to_metric_families(exposition(registry_of(SendtraceCollector(side))).decode()))
     ours = {family.name: family for family in families if family.name.startswith("sendtrace_")}
 
     assert sorted(ours) == sorted(metric.name.removesuffix("_total") for metric in CATALOGUE)
@@ -72,7 +72,7 @@ def test_a_scrape_gives_the_catalogue_and_nothing_else_of_ours(side: ReadSide) -
 
 
 def test_memory_and_descriptors_of_the_process_come_along(side: ReadSide) -> None:
-    scraped = exposition(registry_of(side)).decode()
+    scraped = exposition(registry_of(SendtraceCollector(side))).decode()
 
     assert "process_resident_memory_bytes" in scraped
     assert "process_open_fds" in scraped
