@@ -8,12 +8,12 @@ cannot be read raises `sqlite3.Error`.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from schemas.postback import Postback
-from schemas.records import DeadLetterView, MessageDetail, MessageStatus, PostbackView
+from schemas.records import DeadLetterView, MessageDetail, MessageStatus
 from sinks.tables.pages import DEFAULT_ITEMS, MOST_ITEMS, Page, check_limit, cursor_number, page_of
 from sinks.tables.sqlite_rows import (
     DEAD_COLUMNS,
@@ -28,12 +28,12 @@ from sinks.tables.sqlite_rows import (
     dead_postback_of,
     message_bytes,
     message_of,
-    postback_of,
     transition_of,
 )
 from sinks.tables.sqlite_search import MESSAGE_STATUSES, Search, found_by, found_by_name, is_text
 from sinks.tables.sqlite_snapshots import Snapshots
 from sinks.tables.tables_reader import AuditCount, Audited, BodyAt, Handled, Tail
+from sinks.tables.timelines import with_bodies
 
 __all__ = ["AuditCount", "Audited", "BodyAt", "Handled", "SqliteReader", "Tail"]
 
@@ -132,7 +132,7 @@ class SqliteReader:
         return {
             **message_of(found[1:]),
             "transitions": [transition_of(row[1:]) for row in transitions],
-            "postbacks": _with_bodies(map(PostbackRow._make, postbacks), body_at),
+            "postbacks": with_bodies(map(PostbackRow._make, postbacks), body_at, most_bytes=MOST_BODY_BYTES),
         }
 
     def find(self, identifier: str, *, limit: int = DEFAULT_ITEMS) -> list[str]:
@@ -280,15 +280,3 @@ def _ends(db: sqlite3.Connection | None, select: str, column: str, key: str, val
         return first
     rest = f"{select} WHERE {column} = ? AND {key} > ? ORDER BY {key} DESC LIMIT ?"
     return [*first, *reversed(list(_rows(db, rest, value, first[-1][0], SHOWN_EACH_END)))]
-
-
-def _with_bodies(rows: Iterable[PostbackRow], body_at: BodyAt) -> list[PostbackView]:
-    """Each with its body, while there is room; the log is read with no snapshot held."""
-    room_bytes = MOST_BODY_BYTES
-    shown = []
-    for row in rows:
-        body = body_at(row.position)
-        fits = body is None or len(body) <= room_bytes
-        room_bytes -= len(body) if body is not None and fits else 0
-        shown.append(postback_of(row, body if fits else None, left_out=not fits))
-    return shown
