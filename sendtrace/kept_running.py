@@ -14,6 +14,8 @@ from schemas.ports import Clock
 
 #: With this exit code a child says that starting it again is of no use; it has said why.
 EXIT_UNUSABLE: Final = 3
+#: For children that make many objects and few cycles: the collector looks seldom.
+GC_THRESHOLDS: Final = (50_000, 20, 50)
 
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0

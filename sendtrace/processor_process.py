@@ -27,7 +27,7 @@ from schemas.ports import Clock
 from schemas.times import iso_ms
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
-from sendtrace.kept_running import EXIT_UNUSABLE
+from sendtrace.kept_running import EXIT_UNUSABLE, GC_THRESHOLDS
 from sendtrace.logs import configure_logs
 from sendtrace.processor_loop import ProcessorLoop, open_loop, processor_lock
 from sinks.tables.migrations import MigrationError
@@ -40,7 +40,6 @@ _PAUSE_AFTER_FAILED_WRITE_S: Final = 1.0
 _LAST_WORDS_S: Final = 2.0
 _DAY_MS: Final = 86_400_000
 _HOUSEKEEPING_S: Final = 3_600.0
-_GC_THRESHOLDS: Final = (50_000, 20, 50)
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +143,7 @@ def main(argument: str) -> int:
             _log.critical("%s: %s", paths.tables, error)
             return EXIT_UNUSABLE
         gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
+        gc.set_threshold(*GC_THRESHOLDS)
         try:
             follow(loop, reader, wakeups, Housekeeping(tables, task.dead_retention_days))
         finally:

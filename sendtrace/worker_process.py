@@ -30,6 +30,7 @@ from processors.faust_shell.state_store import RocksStates, shared_cache
 from processors.normalize import Normalizer
 from schemas.kafka_outputs import Outputs
 from sendtrace.clock import SystemClock
+from sendtrace.kept_running import GC_THRESHOLDS
 from sendtrace.logs import configure_logs
 from sendtrace.worker_reports import PartitionReport, WorkerReport, WorkerTask
 
@@ -41,7 +42,6 @@ _STOP_S: Final = 4.0
 #: After a crash so many postbacks of each partition are handled one by one: what one transaction takes at most.
 _SUSPECT_RECORDS: Final = 20_000
 _CACHED_MESSAGES: Final = 3_000
-_GC_THRESHOLDS: Final = (50_000, 20, 50)
 
 _log = logging.getLogger(__name__)
 
@@ -177,7 +177,7 @@ def main(argument: str) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they reach the whole group: the end of the pipe is the word to stop
     gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
+    gc.set_threshold(*GC_THRESHOLDS)
     uvloop.install()  # Faust's consumer has a thread and a loop of its own
     uvloop.run(_main(WorkerTask(**json.loads(argument))))
 

@@ -28,7 +28,8 @@ from processors.partition import PartitionProcessor
 from schemas.kafka_outputs import Output, outputs_of, state_of
 from schemas.records import StatusRecord
 from schemas.topics import DEAD, RAW, RECEIPTS, STATUS, TRANSITIONS
-from sendtrace.worker_process import _CACHED_MESSAGES, _GC_THRESHOLDS
+from sendtrace.kept_running import GC_THRESHOLDS
+from sendtrace.worker_process import _CACHED_MESSAGES
 
 _BATCH_BYTES: Final = 960 * 1024
 _FETCH_BYTES: Final = 1024 * 1024
@@ -149,7 +150,7 @@ async def _run(task: PlainTask) -> None:
 def main(argument: str) -> None:
     """`python -m tests.bench.plain_loop TASK`, as JSON; until SIGTERM."""
     gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
+    gc.set_threshold(*GC_THRESHOLDS)
     uvloop.run(_run(PlainTask(**orjson.loads(argument))))
 
 

@@ -25,9 +25,10 @@ from schemas.ports import Clock
 from sendtrace import up
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
+from sendtrace.kept_running import GC_THRESHOLDS
 from sendtrace.processor_child import ProcessorChild
 from sendtrace.processor_loop import open_loop, processor_lock
-from sendtrace.processor_process import _GC_THRESHOLDS, Housekeeping, Wakeups, follow
+from sendtrace.processor_process import Housekeeping, Wakeups, follow
 from sendtrace.serving import Running
 from sendtrace.settings import Settings
 from tests.bench.gateway_servers import TOKEN
@@ -71,7 +72,7 @@ class ProcessorThread(ProcessorChild):
         with processor_lock(self._paths, wait=True):
             loop, tables = open_loop(self._paths, reader=reader, rules=None, clock=SystemClock())
             gc.freeze()
-            gc.set_threshold(*_GC_THRESHOLDS)
+            gc.set_threshold(*GC_THRESHOLDS)
             follow(loop, reader, Wakeups(pipe), Housekeeping(tables, _DEAD_RETENTION_DAYS))
             tables.close()
         reader.close()
