@@ -214,7 +214,7 @@ class KafkaLog:
             acknowledged.cancel()  # nobody will ask for it any more, should it fail later
             self._settle(riders, kept=trouble is None)
         if failure is not None:
-            self._lose(lanes[0].producer)
+            self._lose()
 
     def _board(self, lane: _Lane) -> tuple[BatchBuilder, list[_Waiting]]:
         """The next batch, closed, and who rides it: all that fit, the first one whatever its size."""
@@ -231,15 +231,13 @@ class KafkaLog:
         riders, lane.waiting = lane.waiting[:count], lane.waiting[count:]
         return batch, riders
 
-    def _lose(self, producer: AIOKafkaProducer) -> None:
-        """A batch of this producer failed. Some errors end it for good, so another takes its place."""
-        if not self._lanes or self._lanes[0].producer is not producer:
-            return
+    def _lose(self) -> None:
+        """A batch of the producer failed. Some errors end it for good, so another takes its place."""
         lanes, self._lanes = self._lanes, []
         for lane in lanes:
             self._settle(lane.waiting, kept=False)
             lane.waiting = []
-        self._run(end_producer(producer))
+        self._run(end_producer(lanes[0].producer))
         if not self._closing:
             self._connecting = asyncio.get_running_loop().create_task(self._connect(_FIRST_PAUSE_S))
 
