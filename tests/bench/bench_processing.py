@@ -1,9 +1,10 @@
-"""Raw records on Kafka handled a second, and CPU seconds for them: `sendtrace worker`, one process, beside two peers.
+"""Raw records on Kafka handled a second, and CPU seconds for them: `sendtrace worker`, one process, beside its peers.
 
 `plain` is the shortest aiokafka loop around the same core, without transactions or recovery; `faust` an ordinary Faust
-agent around it, with fewer records. Each has all its records before it starts, and is measured between a sixth and
-nine tenths of them: start, recovery and the end, where some partitions have nothing left, do not count.
-What each wrote must be, committed, one transition for every postback that was no repeat.
+agent around it, with fewer records; `quix`, if asked for, a quixstreams dataframe around it. Each has all its records
+before it starts, and is measured between a sixth and nine tenths of them: start, recovery and the end, where some
+partitions have nothing left, do not count. What each wrote must be, committed, one transition for every postback that
+was no repeat.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final, NamedTuple
 
 from schemas.topics import RAW, TRANSITIONS
 from tests.bench import machine
-from tests.bench.contenders import FAUST, PLAIN, WORKER, Contender, Place
+from tests.bench.contenders import FAUST, PLAIN, QUIX, WORKER, Contender, Place
 from tests.bench.kafka_side import (
     PARTITIONS,
     Asked,
@@ -36,10 +37,10 @@ from tests.bench.processes import BenchError
 
 _RECORDS: Final = 150_000
 _FAUST_SHARE: Final = 0.1
+_QUIX_SHARE: Final = 0.4
 _FROM, _TO = 0.15, 0.9
 _LOOK_S: Final = 0.05
 _MOST_S: Final = 600.0
-_PEERS: Final = (PLAIN, FAUST)
 
 
 class Input(NamedTuple):
@@ -77,6 +78,8 @@ def run(plan: Plan) -> Result:
 async def _run(plan: Plan, kafka: Kafka) -> Result:
     full = _input(round(_RECORDS * plan.scale))
     inputs = {WORKER: full, PLAIN: full, FAUST: _input(round(_RECORDS * _FAUST_SHARE * plan.scale))}
+    if plan.peers:
+        inputs[QUIX] = _input(round(_RECORDS * _QUIX_SHARE * plan.scale))
     found: dict[str, list[Round]] = {contender.name: [] for contender in inputs}
     async with asking(kafka.address) as asked:
         for number in range(plan.rounds):
@@ -88,7 +91,7 @@ async def _run(plan: Plan, kafka: Kafka) -> Result:
         "records": full.records,
         "partitions": PARTITIONS,
         "contenders": {name: _summary(rounds) for name, rounds in found.items()},
-        **{f"to_{peer.name}": _ratios(found[WORKER.name], found[peer.name]) for peer in _PEERS},
+        **{f"to_{name}": _ratios(found[WORKER.name], rounds) for name, rounds in found.items() if name != WORKER.name},
     }
 
 

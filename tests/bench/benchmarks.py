@@ -57,6 +57,7 @@ class Options:
     seconds: float
     rounds: int
     scale: float
+    peers: bool
     directory: Path | None
     out: Path | None
 
@@ -70,6 +71,7 @@ def run(name: str, options: Options) -> Result:
             seconds=options.seconds,
             rounds=options.rounds,
             scale=options.scale,
+            peers=options.peers,
         )
         machine = describe(plan.directory)._asdict()
         return {
@@ -105,11 +107,12 @@ def _options(arguments: list[str]) -> Options:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="below 1: fewer events and messages, to try out")
+    parser.add_argument("--peers", action="store_true", help="install and measure those too that do not come with us")
     parser.add_argument("--directory", type=Path, help="where data lies meanwhile, on the disk to be measured")
     parser.add_argument("--out", type=Path, help="a file to which the JSON is appended as well")
     found = parser.parse_args(arguments)
     names = tuple(found.names) or tuple(BENCHMARKS)
-    return Options(names, found.seconds, found.rounds, found.scale, found.directory, found.out)
+    return Options(names, found.seconds, found.rounds, found.scale, found.peers, found.directory, found.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who handles a raw topic: `sendtrace worker`, the plain loop, the Faust agent; and who fills it: `sendtrace gateway`.
+"""Who handles a raw topic: `sendtrace worker`, plain loop, Faust agent, quixstreams; and who fills it: the gateway.
 
 Each works on topics of its own, in a group of its own. How far it is, is asked of the broker.
 """
@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from schemas.topics import RAW, RECEIPTS
+from sendtrace.worker_process import _CACHED_MESSAGES
 from sendtrace.worker_role import GROUP
 from tests.bench.faust_agent import AgentTask
 from tests.bench.kafka_side import Asked, Kafka
+from tests.bench.peer_environment import QUIXSTREAMS, python_with
 from tests.bench.plain_loop import PlainTask
 from tests.bench.processes import BenchError, helper
+from tests.bench.quix_task import QuixTask
 from tests.faults.kill_rig import Sendtrace
 from tests.faults.worker_rig import Worker
 
@@ -109,6 +112,18 @@ async def _faust(place: Place) -> AsyncIterator[tuple[int, ...]]:
         yield (process.pid,)
 
 
+@asynccontextmanager
+async def _quix(place: Place) -> AsyncIterator[tuple[int, ...]]:
+    python = await asyncio.to_thread(python_with, QUIXSTREAMS)
+    states = str(place.directory)
+    task = QuixTask(place.kafka.address, place.prefix, _group(place.prefix), states, _CACHED_MESSAGES)
+    with helper("tests.bench.quix_frame", task, python=python) as process:
+        process.told()
+        yield (process.pid,)
+        if (code := process.stop()) != 0:
+            raise BenchError(f"the quixstreams application ended with {code}; its words are above")
+
+
 def _group(prefix: str) -> str:
     """As the worker names its own."""
     return f"{prefix}{GROUP}"
@@ -119,10 +134,11 @@ async def _committed(asked: Asked, prefix: str) -> int:
 
 
 async def _told(asked: Asked, prefix: str) -> int:
-    """Faust commits every few seconds; the agent writes a receipt for each event."""
+    """Faust and quixstreams commit now and then, but write a receipt for each event."""
     return await asked.written(prefix + RECEIPTS.name)
 
 
 WORKER: Final = Contender("worker", _worker, _committed)
 PLAIN: Final = Contender("plain", _plain, _committed)
 FAUST: Final = Contender("faust", _faust, _told)
+QUIX: Final = Contender("quix", _quix, _told)

@@ -21,6 +21,7 @@ class Plan:
     seconds: float
     rounds: int
     scale: float = field(default=1.0)  # of what is counted and not timed; below 1 to try out
+    peers: bool = False  # those too that have to be installed first
 
     def say(self, text: str) -> None:
         """Progress, for whoever waits."""

@@ -23,10 +23,10 @@ class BenchError(Exception):
 class Helper:
     """`python -m MODULE ARGUMENT`, which prints lines of JSON and reads lines that tell it to go on."""
 
-    def __init__(self, module: str, argument: object) -> None:
+    def __init__(self, module: str, argument: object, python: str) -> None:
         self._module = module
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, orjson.dumps(argument).decode()],
+            [python, "-m", module, orjson.dumps(argument).decode()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -67,9 +67,9 @@ class Helper:
 
 
 @contextmanager
-def helper(module: str, argument: object) -> Iterator[Helper]:
+def helper(module: str, argument: object, *, python: str = sys.executable) -> Iterator[Helper]:
     """A helper that does not outlive the block."""
-    started = Helper(module, argument)
+    started = Helper(module, argument, python)
     try:
         yield started
     finally:
