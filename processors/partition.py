@@ -64,7 +64,7 @@ class PartitionProcessor:
                 touched[identity] = fold.apply(record, cast(Event, event), identity, touched[identity])
         states = {identity: message.finish() for identity, message in touched.items() if message is not None}
         self._remember(touched)
-        return Batch(fold.transitions, states, fold.keys, fold.receipts, fold.dead, fold.identifiers)
+        return Batch(fold.transitions, states, fold.keys, fold.receipts, fold.dead, fold.identifiers, fold.words)
 
     def forget(self) -> None:
         """Drop every working copy: the store alone says what is true."""
@@ -110,11 +110,12 @@ def poison(record: LogRecord, reason: RejectReason, detail: str) -> Batch:
 class _Fold:
     """What one batch has put out so far."""
 
-    __slots__ = ("_iso", "dead", "identifiers", "keys", "receipts", "transitions")
+    __slots__ = ("_iso", "dead", "identifiers", "keys", "receipts", "transitions", "words")
 
     def __init__(self, iso: IsoClock) -> None:
         self._iso = iso
         self.transitions: list[Transition] = []
+        self.words: list[str] = []
         self.keys: dict[str, str] = {}
         self.receipts: list[Receipt] = []
         self.dead: list[DeadLetter] = []
@@ -138,6 +139,7 @@ class _Fold:
         if transition is not None:
             effect = "applied"
             self.transitions.append(transition)
+            self.words.append(event.status)
             for name in event.identifiers:
                 self.identifiers.append((name, identity))
         self.receipts.append(_receipt(Receipt, (record, received_at, identity, effect, event.flags)))

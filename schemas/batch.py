@@ -33,7 +33,8 @@ class Batch(NamedTuple):
     """The outputs of a batch, in record order, and the states it left behind.
 
     `keys` gives each changed message its partition key; `identifiers` are further (text, message id)
-    pairs under which a message is found. Every list is bounded by the number of records.
+    pairs under which a message is found. `words` are the statuses of the facts behind `transitions`, one
+    each, where the batch comes from the core. Every list is bounded by the number of records.
     """
 
     transitions: Sequence[Transition]
@@ -42,3 +43,4 @@ class Batch(NamedTuple):
     receipts: Sequence[Receipt]
     dead: Sequence[DeadLetter]
     identifiers: Sequence[tuple[str, str]]
+    words: Sequence[str] = ()

@@ -33,7 +33,7 @@ REFERENCES: Final = Topic("references", "reference", "what a transition means fo
 JOURNEYS: Final = Topic("journeys", "reference", "JourneyStatus", Cleanup.COMPACT, None)
 FALLBACKS: Final = Topic("fallbacks", "reference", "FallbackRequested, FallbackWithdrawn", Cleanup.DELETE, 30)
 FAILURES: Final = Topic("failures", "source + campaign", "Transition", Cleanup.DELETE, 30)
-TALLIES: Final = Topic("tallies", "source + campaign", "counts by status", Cleanup.DELETE, 2)
+TALLIES: Final = Topic("tallies", "source + campaign", "Tally", Cleanup.DELETE, 2)
 ALERTS: Final = Topic("alerts", "incident id", "Incident", Cleanup.COMPACT_DELETE, 30)
 DEAD: Final = Topic("dead", "source", "exact bytes", Cleanup.DELETE, 90)
 #: Not in design §3: what the tables need of postbacks that changed nothing (docs/decisions/0008).
@@ -42,6 +42,6 @@ RECEIPTS: Final = Topic("receipts", "none", "ReceiptsRecord", Cleanup.DELETE, 30
 TOPICS: Final = (RAW, TRANSITIONS, STATUS, REFERENCES, JOURNEYS, FALLBACKS, FAILURES, TALLIES, ALERTS, DEAD, RECEIPTS)
 
 #: What has a writer today, and so what `sendtrace topics create` makes; the others come with what writes them.
-IN_USE: Final = (RAW, TRANSITIONS, STATUS, DEAD, RECEIPTS)
+IN_USE: Final = (RAW, TRANSITIONS, STATUS, FAILURES, TALLIES, ALERTS, DEAD, RECEIPTS)
 #: Partition n of one belongs to partition n of the others, so their numbers must be equal.
 BY_MESSAGE: Final = frozenset({RAW, TRANSITIONS, STATUS, RECEIPTS})

@@ -1,0 +1,1 @@
+-- Still empty: 0007_personal.
