@@ -1,8 +1,8 @@
 """Requests a second that Kafka acknowledged to `sendtrace gateway` before its 200, beside servers that keep nothing.
 
 Interleaved: nginx's static 200 (left out where nginx is not installed), the bare ASGI app, our gateway keeping nothing,
-and `sendtrace gateway` with acks=all on six partitions. CPU seconds of a server are its own; the broker's are told
-beside them. Every 200 of the whole run must be on the raw topic.
+and `sendtrace gateway` with acks=all on six partitions; if asked for, Redpanda Connect doing the same. CPU seconds of a
+server are its own; the broker's are told beside them. Every 200 of the whole run must be on the raw topic.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from tests.bench.load_client import Load, Outcome
 from tests.bench.measured import Plan, Result, median, spread
 from tests.bench.nginx_server import is_installed, nginx
 from tests.bench.processes import BenchError, helper, send
+from tests.bench.redpanda_connect import can_be_built, redpanda_connect
 from tests.kafka.kafka_rig import create_topics
 
 _BODIES: Final = 1_000
 _WARM_UP_S: Final = 1.0
 _PREFIX: Final = "gateway."
+_CONNECT_TOPIC: Final = "connect.raw"
 _DRAINED_S: Final = 60.0
 _LOOK_S: Final = 0.2
 _ASGI: Final[tuple[Kind, ...]] = ("asgi", "nothing")
-_PEERS: Final = ("nginx", "asgi")
+_PEERS: Final = ("nginx", "asgi", "connect")
 
 
 class Round(NamedTuple):
@@ -85,8 +87,21 @@ async def _servers(plan: Plan, kafka: Kafka) -> AsyncIterator[dict[str, Server]]
             started = stack.enter_context(helper("tests.bench.gateway_servers", Task(kind, "")))
             servers[kind] = Server(int(str(started.told()["port"])), PATH, started.pid)
         await create_topics(kafka.address, _PREFIX + RAW.name, partitions=PARTITIONS)
+        if plan.peers:
+            servers |= await _connect(plan, kafka, stack)
         async with gateway(Place(kafka, _PREFIX, plan.directory)) as server:
             yield {**servers, "kafka": server}
+
+
+async def _connect(plan: Plan, kafka: Kafka, stack: ExitStack) -> dict[str, Server]:
+    if not can_be_built():
+        plan.say("there is no Go, so nothing is held to Redpanda Connect")
+        return {}
+    await create_topics(kafka.address, _CONNECT_TOPIC, partitions=PARTITIONS)
+    directory = plan.directory / "connect"
+    settings = redpanda_connect(directory, address=kafka.address, topic=_CONNECT_TOPIC, path=PATH)
+    started = await asyncio.to_thread(stack.enter_context, settings)  # it may have to be built
+    return {"connect": Server(started.port, PATH, started.pid)}
 
 
 async def _all_kept(asked: Asked, kept: int) -> None:

@@ -59,14 +59,15 @@ def nginx(directory: Path) -> Iterator[Nginx]:
     log = directory / "error.log"
     with subprocess.Popen(["nginx", "-p", str(directory), "-c", str(config), "-e", str(log)]) as process:
         try:
-            _until_it_listens(process, port, log)
+            until_it_listens(process, port, log)
             (worker,) = children(process.pid)
             yield Nginx(port, worker)
         finally:
             process.terminate()
 
 
-def _until_it_listens(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def until_it_listens(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Raises `BenchError` with its log if it ends, or does not within 10 s."""
     deadline_s = time.monotonic() + _START_S
     while process.poll() is None and time.monotonic() < deadline_s:
         try:
@@ -75,4 +76,6 @@ def _until_it_listens(process: subprocess.Popen[bytes], port: int, log: Path) ->
             time.sleep(_LOOK_S)
         else:
             return
-    raise BenchError(f"nginx does not listen; it says: {log.read_text(encoding='utf-8') if log.exists() else ''}")
+    raise BenchError(
+        f"{log.parent.name} does not listen; it says: {log.read_text(encoding='utf-8') if log.exists() else ''}"
+    )

@@ -9,6 +9,7 @@ _SERVERS: Final = {
     "nginx": "nginx, static 200",
     "asgi": "bare ASGI app, answers at once",
     "nothing": "our gateway, keeps nothing",
+    "connect": "Redpanda Connect, acks=all before 200",
     "kafka": "**`sendtrace gateway`, acks=all before 200**",
 }
 _PEERS: Final = {
@@ -37,6 +38,9 @@ def gateway(printed: dict[str, Any]) -> Iterator[str]:
         f"To the bare app {bare['per_s']:.2f}, per CPU s {bare['per_cpu_s']:.2f}; the broker's CPU time is {broker:.2f}"
         " of the gateway's."
     )
+    if held := ours.get("to_connect"):
+        yield ""
+        yield f"To Redpanda Connect {held['per_s']:.2f}, per CPU s {held['per_cpu_s']:.2f}."
 
 
 def processing(printed: dict[str, Any]) -> Iterator[str]:
