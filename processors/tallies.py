@@ -1,17 +1,13 @@
-"""Batches in, tallies out: the counts of `schemas.tallies`. Pure; used by one thread.
-
-Which failures subscribers hear of is decided here too: a message fails once, so there is one for each.
-"""
+"""Batches in, tallies out: the counts of `schemas.tallies`. Pure; used by one thread."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Final
 
 from schemas.batch import Batch, DeadLetter
 from schemas.records import Transition
-from schemas.statuses import DELIVERED, DELIVERY_WORDS, FAILURE_WORDS, UNKNOWN
+from schemas.statuses import DELIVERED, DELIVERY_WORDS, UNKNOWN
 from schemas.tallies import MOST_SAMPLES, Tally, TallySample, bucket_of, tally_id
 
 _SAMPLED: Final = frozenset({"complained", UNKNOWN})
@@ -19,11 +15,6 @@ _TOLD_MAX_CHARS: Final = 200
 
 #: source, provider, channel, campaign, bucket
 _Key = tuple[str, str, str | None, str | None, str]
-
-
-def failures_of(transitions: Iterable[Transition]) -> list[Transition]:
-    """Those into a failed outcome (topic `failures`, design §3). Nothing outranks a failure, so a message has one."""
-    return [t for t in transitions if t["outcome"] == "failed" and t["from_status"] not in FAILURE_WORDS]
 
 
 class Tallies:

@@ -38,6 +38,14 @@ def message_key(source: str, dispatch_id: str | None, external_send_id: str | No
     return f"{source}/{identity}"
 
 
+def campaign_key(source: str, campaign_id: str | None) -> str:
+    """The key of what is told by campaign: all of one campaign of a source is in order, in one place."""
+    campaign = campaign_id or ""
+    if len(campaign) > KEY_MAX_CHARS:
+        campaign = f"#{body_digest(campaign.encode('utf-8', 'surrogatepass'))}"
+    return f"{source}/{campaign}"
+
+
 def fact_id(
     status: str, provider_status: str, provider_time: str | None, reason: str | None, occurrence: str | None = None
 ) -> str:

@@ -7,7 +7,7 @@ Readers take fields and headers they do not know for granted: a newer worker may
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Final, NamedTuple, cast
@@ -19,14 +19,19 @@ from typing_extensions import TypedDict
 from schemas.batch import Batch, DeadLetter, Receipt
 from schemas.codec import RecordError
 from schemas.event import Rejected
+from schemas.identity import campaign_key
 from schemas.kafka_records import Headers, headers_of, postback_of
 from schemas.postback import KIND_POSTBACK, LogRecord, Postback
 from schemas.records import STRICT, PostbackEffect, StatusRecord, Transition
 from schemas.rejections import RejectReason
+from schemas.statuses import FAILURE_WORDS
+from schemas.tallies import Tally
 from schemas.times import epoch_ms
 
 STATUS_TYPE: Final = "sendtrace.status"
 TRANSITION_TYPE: Final = "sendtrace.transition"
+FAILURE_TYPE: Final = "sendtrace.failure"
+TALLY_TYPE: Final = "sendtrace.tally"
 RECEIPTS_TYPE: Final = "sendtrace.receipts"
 DEAD_TYPE: Final = "sendtrace.dead"
 
@@ -77,12 +82,16 @@ class Output(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """Everything one batch writes, in the order in which it is to be written, topic by topic."""
+    """Everything one batch writes, in the order in which it is to be written, topic by topic.
+
+    Those of `failures` go to the partition of their key; the others to that of their raw records.
+    """
 
     transitions: list[Output]
     status: list[Output]
     dead: list[Output]
     receipts: list[Output]
+    failures: Sequence[Output] = ()
 
 
 class OutputTooLargeError(ValueError):
@@ -110,7 +119,30 @@ def outputs_of(batch: Batch, *, partition: int, next_offset: int) -> Outputs:
         [_status(state) for state in batch.states.values()],
         [_dead(dead, partition) for dead in batch.dead],
         [_receipts(record) for record in _receipt_records(batch, next_offset)],
+        [_failure(transition) for transition in failures_of(batch.transitions)],
     )
+
+
+def failures_of(transitions: Iterable[Transition]) -> list[Transition]:
+    """Those into a failed outcome (topic `failures`, design §3). Nothing outranks a failure, so a message has one."""
+    return [t for t in transitions if t["outcome"] == "failed" and t["from_status"] not in FAILURE_WORDS]
+
+
+def tally_output(tally: Tally) -> Output:
+    """A record of topic `tallies`. Raises `OutputTooLargeError`."""
+    headers = [
+        ("ce_id", tally["tally_id"].encode()),
+        _SPEC_VERSION,
+        ("ce_type", TALLY_TYPE.encode()),
+        ("ce_source", tally["source"].encode()),
+        _JSON,
+    ]
+    return Output(_campaign_key(tally["source"], tally["campaign_id"]), _within_bounds(orjson.dumps(tally)), headers)
+
+
+def tally_of(value: bytes) -> Tally:
+    """A record of topic `tallies`. Raises `RecordError`."""
+    return cast(Tally, _object(value, "tallies"))
 
 
 def state_bytes(state: StatusRecord) -> bytes:
@@ -164,7 +196,20 @@ def dead_letter_of(headers: Headers, value: bytes | None) -> DeadLetter:
 
 
 def _transition(transition: Transition, key: bytes) -> Output:
-    head = _head(f"{TRANSITION_TYPE}.{transition['kind']}", transition["source"], transition["status"])
+    return _of_transition(transition, key, f"{TRANSITION_TYPE}.{transition['kind']}")
+
+
+def _failure(transition: Transition) -> Output:
+    key = _campaign_key(transition["source"], transition["campaign_id"])
+    return _of_transition(transition, key, FAILURE_TYPE)
+
+
+def _campaign_key(source: str, campaign_id: str | None) -> bytes:
+    return campaign_key(source, campaign_id).encode("utf-8", "surrogatepass")
+
+
+def _of_transition(transition: Transition, key: bytes, kind: str) -> Output:
+    head = _head(kind, transition["source"], transition["status"])
     headers = [("ce_id", transition["transition_id"].encode()), *head]
     if (bounce_class := transition["bounce_class"]) is not None:
         headers.append(("ce_class", bounce_class.encode()))

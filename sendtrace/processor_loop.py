@@ -21,10 +21,12 @@ from processors.attempts import MOST_KILLS, Suspicion
 from processors.classify import Classifier
 from processors.normalize import Normalizer
 from processors.partition import PartitionProcessor, poison
+from processors.tallies import Tallies
 from schemas.batch import Batch
 from schemas.ports import Clock, LogReader
 from schemas.postback import LogRecord, LogSlice
 from schemas.rejections import RejectReason
+from schemas.tallies import Tally
 from schemas.times import iso_ms
 from sendtrace.data_paths import DataPaths
 from sinks.tables.sqlite_writer import SqliteTables
@@ -100,11 +102,13 @@ class ProcessorLoop:
 
     def _handle_together(self, found: LogSlice) -> int:
         """One transaction for slice after slice, until the batch is large enough or the log ends."""
-        handled, position, enough = 0, self.position, self.position + MOST_BATCH_BYTES
+        handled, position, enough, tallies = 0, self.position, self.position + MOST_BATCH_BYTES, Tallies()
         try:
             with self._tables.transaction():
                 while found.records:
-                    self._tables.write(self._processor.handle(found.records))
+                    batch = self._processor.handle(found.records)
+                    self._tables.write(batch)
+                    tallies.add(batch)
                     handled, position = handled + len(found.records), found.next_position
                     if position >= enough:
                         break
@@ -112,6 +116,7 @@ class ProcessorLoop:
                         found = self._reader.read(position, SLICE_BYTES)
                     except ExpiredPositionError:  # for the next step to report
                         break
+                self._tables.write_tallies(tallies.take())
                 self._tables.write_position(position)
         except Exception as error:  # noqa: BLE001  whatever a record provokes must not stop the others
             self._set_back(error)
@@ -126,19 +131,22 @@ class ProcessorLoop:
         if suspect and len(records) > 1:
             self._in_parts(records, next_position, 1)
         elif suspect and self._killed_before(records[0]):
-            self._tables.commit(poison(records[0], RejectReason.PROCESS_KILLED, _KILLED), next_position)
+            self._commit(poison(records[0], RejectReason.PROCESS_KILLED, _KILLED), next_position)
         else:
             try:
-                self._tables.commit(self._processor.handle(records), next_position)
+                self._commit(self._processor.handle(records), next_position)
             except Exception as error:  # noqa: BLE001  as above
                 self._set_back(error)
                 if len(records) > 1:
                     self._in_parts(records, next_position, len(records) // 2)
                 else:
-                    self._tables.commit(_poisoned(records[0], error), next_position)
+                    self._commit(_poisoned(records[0], error), next_position)
         if suspect and self._suspicion is not None and len(records) == 1:
             self._suspicion.put_down(records[0].position)
         self.position = next_position
+
+    def _commit(self, batch: Batch, next_position: int) -> None:
+        self._tables.commit(batch, next_position, tallies=_tallies_of(batch))
 
     def _in_parts(self, records: Sequence[LogRecord], next_position: int, size: int) -> None:
         for start in range(0, len(records), size):
@@ -153,7 +161,9 @@ class ProcessorLoop:
         retried_at = iso_ms(self._clock.now_ms())
         try:
             batch = self._processor.handle([record])
-            self._tables.commit_retry(batch, retried_at)
+            # Only what was applied: the refusal is in the tally of the first try.
+            tallies = [] if batch.dead else _tallies_of(batch)
+            self._tables.commit_retry(batch, retried_at, tallies=tallies)
         except Exception as error:  # noqa: BLE001  whatever a record provokes must not stop the others
             self._set_back(error)
             batch = _poisoned(record, error)
@@ -169,6 +179,12 @@ class ProcessorLoop:
 
 
 _KILLED: Final = "handling this body ended the process several times; it was put aside so that others go on"
+
+
+def _tallies_of(batch: Batch) -> list[Tally]:
+    tallies = Tallies()
+    tallies.add(batch)
+    return tallies.take()
 
 
 def _poisoned(record: LogRecord, error: Exception) -> Batch:

@@ -14,6 +14,7 @@ from typing import Final
 from processors.attempts import MOST_KILLS, Suspicion
 from processors.normalize import Normalizer
 from processors.partition import PartitionProcessor, poison
+from processors.tallies import Tallies
 from schemas.batch import Batch
 from schemas.kafka_outputs import Outputs, outputs_of, state_of
 from schemas.ports import StateStore
@@ -55,7 +56,8 @@ class Pending:
 class Folder:
     """Folds one partition, and hands on what is to be written as soon as it is known, while it is in the cache.
 
-    `pending` holds the states until the caller has them in the store and clears it. `suspicion` is given
+    `pending` holds the states until the caller has them in the store and clears it; `tallies` collects until the
+    caller takes what the transaction is to write. `suspicion` is given
     after a crash, and counts until `suspect_until` is passed.
     """
 
@@ -72,6 +74,7 @@ class Folder:
     ) -> None:
         self._partition = partition
         self.pending = Pending(store)
+        self.tallies = Tallies()
         self._put_out = put_out
         self._processor = PartitionProcessor(normalize=normalize, store=self.pending, cached_messages=cached_messages)
         self._suspicion = suspicion
@@ -112,6 +115,7 @@ class Folder:
     def _add(self, batch: Batch, next_offset: int) -> None:
         outputs = outputs_of(batch, partition=self._partition, next_offset=next_offset)
         self.pending.states.update((key or b"", value) for key, value, _ in outputs.status)
+        self.tallies.add(batch)
         self._put_out(outputs)
 
     def _poisoned(self, record: LogRecord, error: Exception) -> Batch:

@@ -9,17 +9,20 @@ takes to be replaced.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata, TopicPartition
 
-from schemas.kafka_outputs import Output, Outputs
-from schemas.topics import DEAD, RAW, RECEIPTS, STATUS, TRANSITIONS
+from schemas.kafka_outputs import Output, Outputs, tally_output
+from schemas.kafka_records import partition_of
+from schemas.tallies import Tally
+from schemas.topics import DEAD, FAILURES, RAW, RECEIPTS, STATUS, TALLIES, TRANSITIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +44,22 @@ class Brokers:
         return f"{self.topic_prefix}{name}"
 
 
-#: The broker says "try again" while it still writes the last commit, which takes milliseconds.
+#: After which a request is tried again that a broker could not take yet.
 _RETRY_BACKOFF_MS: Final = 10
+#: The same for the first request of a transaction: the broker refuses it while it still writes the last one's end,
+#: which takes a millisecond or two. Up to half of them are refused under a steady load, so this is latency.
+_NEXT_TRANSACTION_S: Final = 0.002
 #: A client waits for a broker that is away as long as it takes; who is told to leave cannot.
 _CLOSE_S: Final = 5.0
 #: A broker takes a batch of a megabyte unless told otherwise; a larger one is a single dead letter.
 _BATCH_BYTES: Final = 960 * 1024
 #: About what the headers and the key of a record may take.
 _HEADERS_BYTES: Final = 20 * 1024
+
+
+# aiokafka has no setting for it; what the name does is held by `tests/contract/test_aiokafka_names.py`. It is of the
+# module, so of every transactional producer in this process: those are all ours.
+sender.BACKOFF_OVERRIDE = _NEXT_TRANSACTION_S
 
 
 class RecordTooLargeError(RuntimeError):
@@ -93,6 +104,29 @@ class _Tray:
         self._batch, self._count = None, 0
 
 
+class _KeyedTrays:
+    """Those of a topic whose records lie where their key says."""
+
+    def __init__(self, producer: AIOKafkaProducer, topic: str, most_bytes: int) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._most_bytes = most_bytes
+        self._trays: list[_Tray] = []
+
+    async def open(self) -> None:
+        partitions = await self._producer.partitions_for(self._topic)
+        self._trays = [
+            _Tray(self._producer, self._topic, partition, self._most_bytes) for partition in range(len(partitions))
+        ]
+
+    def add(self, outputs: Iterable[Output]) -> None:
+        for output in outputs:
+            self._trays[partition_of(output.key, "", len(self._trays))].add([output])
+
+    def __iter__(self) -> Iterator[_Tray]:
+        return iter(self._trays)
+
+
 class Outbox:
     """Writes for one raw partition. Raises what aiokafka raises; then nothing more can be written with it."""
 
@@ -113,12 +147,18 @@ class Outbox:
             _Tray(self._producer, brokers.topic(topic.name), partition, brokers.record_bytes)
             for topic in (STATUS, TRANSITIONS, DEAD, RECEIPTS)
         )
+        self._failures, self._tallies = (
+            _KeyedTrays(self._producer, brokers.topic(topic.name), brokers.record_bytes)
+            for topic in (FAILURES, TALLIES)
+        )
 
     async def open(self) -> None:
         """Fence the partition's last writer. From here on what it wrote is final."""
         await self._producer.start()
         dead = await self._producer.partitions_for(self._dead.topic)
         self._dead.partition = self._partition % len(dead)
+        await self._failures.open()
+        await self._tallies.open()
 
     def put(self, outputs: Outputs) -> None:
         """Into the next transaction."""
@@ -126,6 +166,11 @@ class Outbox:
         self._transitions.add(outputs.transitions)
         self._dead.add(outputs.dead)
         self._receipts.add(outputs.receipts)
+        self._failures.add(outputs.failures)
+
+    def put_tallies(self, tallies: Iterable[Tally]) -> None:
+        """Into the next transaction: one record for each campaign and batch."""
+        self._tallies.add(tally_output(tally) for tally in tallies)
 
     async def commit(self, next_offset: int) -> int | None:
         """Write what was put in, and that the raw partition is handled up to `next_offset`.
@@ -136,7 +181,8 @@ class Outbox:
         await producer.begin_transaction()
         # First all the batches, so that their partitions join the transaction with one request.
         status = await self._send(self._status)
-        others = [sent for tray in (self._transitions, self._dead, self._receipts) for sent in await self._send(tray)]
+        trays = (self._transitions, self._dead, self._receipts, *self._failures, *self._tallies)
+        others = [sent for tray in trays for sent in await self._send(tray)]
         await producer.send_offsets_to_transaction({self._raw: next_offset}, self._brokers.group)
         ends = [(await acknowledged).offset + count for acknowledged, count in status]
         for acknowledged, _ in others:

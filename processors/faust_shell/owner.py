@@ -167,6 +167,7 @@ class Owner:
             folder.fold(records, next_offset)
             count, total_bytes = count + len(records), total_bytes + size
             await asyncio.sleep(0)  # others of this loop are due too: heartbeats, acknowledgements
+        self._outbox.put_tallies(folder.tallies.take())
         status_offset = await self._outbox.commit(next_offset)
         if status_offset is not None:
             self._states.write(folder.pending.states.items(), status_offset)

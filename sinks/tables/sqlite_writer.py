@@ -21,6 +21,7 @@ import orjson
 from schemas.batch import Batch, DeadLetter, Receipt
 from schemas.postback import KIND_POSTBACK, LogRecord, Postback
 from schemas.records import Fact, PostbackEffect, StatusRecord, Transition
+from schemas.tallies import Tally
 from schemas.times import epoch_ms, hour_of
 from sinks.tables.migrations import load, migrate
 
@@ -145,10 +146,11 @@ class SqliteTables:
                 self._db.execute("ROLLBACK")
             raise
 
-    def commit(self, batch: Batch, position: int, partition: int = 0) -> None:
-        """Write everything a batch changed and that the log is handled up to `position`."""
+    def commit(self, batch: Batch, position: int, partition: int = 0, *, tallies: Iterable[Tally] = ()) -> None:
+        """Write everything a batch changed, its tallies, and that the log is handled up to `position`."""
         with self.transaction():
             self.write(batch)
+            self.write_tallies(tallies)
             self.write_position(position, partition)
 
     def write(self, batch: Batch) -> None:
@@ -161,6 +163,10 @@ class SqliteTables:
         self._db.executemany(_INSERT_POSTBACK, [_postback_row(receipt, numbers) for receipt in batch.receipts])
         self._db.executemany(_INSERT_DEAD, map(_dead_row, batch.dead))
         self._db.executemany(_COUNT, _counts(batch.receipts))
+
+    def write_tallies(self, tallies: Iterable[Tally]) -> None:
+        """Queue them for the incident step. Inside the transaction of the batches they count."""
+        self._db.executemany("INSERT INTO tallies (record) VALUES (?)", [(_json(tally),) for tally in tallies])
 
     def write_position(self, position: int, partition: int = 0) -> None:
         """The log is handled up to `position`."""
@@ -190,7 +196,7 @@ class SqliteTables:
             for position, source, provider, receipt_id, received_at, content_type, encoding, body in rows
         ]
 
-    def commit_retry(self, batch: Batch, retried_at: str) -> None:
+    def commit_retry(self, batch: Batch, retried_at: str, *, tallies: Iterable[Tally] = ()) -> None:
         """Write what a second try of dead letters changed: applied once, counted once."""
         refused = {dead.record.position: dead for dead in batch.dead}
         with self.transaction():
@@ -201,6 +207,7 @@ class SqliteTables:
                     self._refuse_again(dead)
                 else:
                     self._settle_retry(receipt, retried_at, numbers)
+            self.write_tallies(tallies)
 
     def delete_dead_before(self, received_at: str) -> int:
         """Retention: delete dead letters received before a time; their counts stay in the audit."""

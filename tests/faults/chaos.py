@@ -23,7 +23,8 @@ from typing import Final, NamedTuple
 
 import psycopg
 
-from schemas.topics import DEFAULT_PREFIX, TRANSITIONS
+from schemas.statuses import FAILURE_WORDS
+from schemas.topics import DEFAULT_PREFIX, FAILURES, TALLIES, TRANSITIONS
 from tests.faults.kill_rig import Ledger, Sendtrace, sender, traffic
 from tests.faults.worker_rig import Worker, read_all, topics
 from tests.kafka.local_kafka import LocalKafka
@@ -31,7 +32,7 @@ from tests.postgres.local_postgres import LocalPostgres
 
 PARTITIONS: Final = 4
 _SENDERS: Final = 16
-_CAUGHT_UP_S: Final = 180.0
+_STUCK_S: Final = 180.0
 #: Design §5, by rank: what the model needs of the status words of the traffic.
 _RANKS: Final = {"sent": 1, "processed": 2, "delivered": 4, "bounced": 5}
 
@@ -184,17 +185,16 @@ def _sent(ledger: Ledger) -> int:
 
 async def _caught_up(running: Pipeline) -> None:
     """Every raw record is in the tables: what the spool had, what the workers and the sink were behind."""
-    found = None
-    try:
-        async with asyncio.timeout(_CAUGHT_UP_S):
-            while True:
-                found = await running.sink.audit()
-                if found is not None and found["pending"] == 0 and await _spool_is_empty(running.gateway):
-                    return
-                await asyncio.sleep(0.5)
-    except TimeoutError:
-        said = "\n".join(each.said[-3_000:] for each in (*running.workers, running.sink))
-        raise AssertionError(f"not caught up after {_CAUGHT_UP_S:.0f} s: {found}\n{said}") from None
+    found, before, progressed = None, None, time.monotonic()
+    while time.monotonic() - progressed < _STUCK_S:
+        found = await running.sink.audit()
+        if found is not None and found["pending"] == 0 and await _spool_is_empty(running.gateway):
+            return
+        if found is not None and found != before:
+            before, progressed = found, time.monotonic()
+        await asyncio.sleep(0.5)
+    said = "\n".join(each.said[-3_000:] for each in (*running.workers, running.sink))
+    raise AssertionError(f"nothing more was handled for {_STUCK_S:.0f} s: {found}\n{said}")
 
 
 async def _spool_is_empty(gateway: Sendtrace) -> bool:
@@ -225,6 +225,21 @@ async def check(running: Pipeline, ledger: Ledger) -> None:
     published = await read_all(running.broker.address, f"{DEFAULT_PREFIX}{TRANSITIONS.name}")
     ids = Counter(dict(one.headers)["ce_id"].decode() for records in published.values() for one in records)
     assert ids == transitions
+    await _check_streams(running.broker.address, states, receipts.total())
+
+
+async def _check_streams(address: str, states: dict[str, str], postbacks: int) -> None:
+    """A failure for each message that failed, once; tallies that add up to what was handled."""
+    failures = await read_all(address, f"{DEFAULT_PREFIX}{FAILURES.name}")
+    failed = Counter(json.loads(one.value or b"")["message_id"] for each in failures.values() for one in each)
+    assert failed == Counter(message for message, status in states.items() if status in FAILURE_WORDS)
+    counted, came = 0, Counter[str]()
+    for records in (await read_all(address, f"{DEFAULT_PREFIX}{TALLIES.name}")).values():
+        for tally in (json.loads(one.value or b"") for one in records):
+            counted += tally["postbacks"]
+            came.update(tally["counts"])
+    assert counted >= postbacks  # a body the gateway sent again is counted again, as a repeat
+    assert came["bounced"] == failed.total()
 
 
 def _model(facts: list[tuple[str, str, str, str | None, int]]) -> dict[str, str]:

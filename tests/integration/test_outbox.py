@@ -10,8 +10,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from processors.faust_shell.outbox import Brokers, Outbox, RecordTooLargeError
-from schemas.kafka_outputs import Output, Outputs
-from schemas.topics import DEAD, RECEIPTS, STATUS, TRANSITIONS
+from schemas.kafka_outputs import Output, Outputs, tally_output
+from schemas.kafka_records import partition_of
+from schemas.tallies import Tally
+from schemas.topics import DEAD, FAILURES, RECEIPTS, STATUS, TALLIES, TRANSITIONS
 from tests.faults.worker_rig import read_all, topics
 from tests.kafka.kafka_rig import Kafka
 
@@ -23,6 +25,24 @@ def brokers(kafka: Kafka, prefix: str) -> Brokers:
 def outputs(number: int, *, dead: bytes = b"") -> Outputs:
     one = Output(b"m%d" % number, b'{"n": %d}' % number, [("ce_id", b"%d" % number)])
     return Outputs([one], [one], [Output(b"s", dead, [])] if dead else [], [one])
+
+
+TALLY: Tally = {
+    "tally_id": "0" * 32,
+    "source": "braze",
+    "provider": "braze",
+    "channel": "email",
+    "campaign_id": "welcome",
+    "bucket_at": "2026-11-21T18:00:10.000Z",
+    "first_received_at": "2026-11-21T18:00:11.000Z",
+    "last_received_at": "2026-11-21T18:00:12.000Z",
+    "postbacks": 2,
+    "counts": {"bounced": 2},
+    "reversed": 0,
+    "dead": {},
+    "samples": [],
+}
+NO_CAMPAIGN: Tally = {**TALLY, "campaign_id": None}
 
 
 async def values(kafka: Kafka, topic: str) -> list[bytes | None]:
@@ -45,6 +65,26 @@ async def test_a_transaction_writes_everything_and_tells_where_status_goes_on(ka
 
     for topic, count in ((STATUS, 4), (TRANSITIONS, 4), (RECEIPTS, 5), (DEAD, 3)):
         assert len(await values(kafka, f"{topic_prefix}{topic.name}")) == count
+
+
+async def test_failures_and_tallies_lie_where_their_key_says(kafka: Kafka, topic_prefix: str) -> None:
+    await topics(kafka.address, topic_prefix, partitions=3)
+    outbox = Outbox(brokers(kafka, topic_prefix), 1)
+    failed = [Output(b"braze/c%d" % number, b"{}", []) for number in range(9)]
+    async with AsyncExitStack() as stack:
+        await outbox.open()
+        stack.push_async_callback(outbox.close)
+        outbox.put(Outputs([], [], [], outputs(0).receipts, failed))
+        outbox.put_tallies([TALLY, NO_CAMPAIGN])
+        await outbox.commit(1)
+
+    found = await read_all(kafka.address, f"{topic_prefix}{FAILURES.name}")
+    placed = {record.key: partition for partition, records in found.items() for record in records}
+    assert placed == {output.key: partition_of(output.key, "", 3) for output in failed}
+    assert len(set(placed.values())) > 1
+    assert set(await values(kafka, f"{topic_prefix}{TALLIES.name}")) == {
+        tally_output(tally).value for tally in (TALLY, NO_CAMPAIGN)
+    }
 
 
 async def test_the_next_writer_fences_the_last(kafka: Kafka, topic_prefix: str) -> None:

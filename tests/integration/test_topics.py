@@ -17,7 +17,7 @@ from tests.kafka.local_kafka import LocalKafka
 from tests.unit.cli_rig import Ran, Shell
 
 PATIENCE_S = 10.0
-NAMES = ("raw", "transitions", "status", "dead", "receipts")
+NAMES = ("raw", "transitions", "status", "failures", "tallies", "alerts", "dead", "receipts")
 CHECK = "check --port 0 --admin-port 0"
 
 
@@ -99,11 +99,14 @@ def test_a_check_is_right_after_they_were_created(shell: Shell, kafka: Kafka, to
     ran = shell(CHECK)
 
     assert (ran.code, ran.err) == (0, "")
-    assert ran.lines[-6:] == [
+    assert ran.lines[-9:] == [
         f"ok     kafka     {kafka.address} answers",
         f"ok     topic     {topic_prefix}raw: 6 partitions, 1 replica, delete after 30 days, 1 in sync",
         f"ok     topic     {topic_prefix}transitions: 6 partitions, 1 replica, delete after 30 days, 1 in sync",
         f"ok     topic     {topic_prefix}status: 6 partitions, 1 replica, compact, 1 in sync",
+        f"ok     topic     {topic_prefix}failures: 1 partition, 1 replica, delete after 30 days, 1 in sync",
+        f"ok     topic     {topic_prefix}tallies: 1 partition, 1 replica, delete after 2 days, 1 in sync",
+        f"ok     topic     {topic_prefix}alerts: 1 partition, 1 replica, compact,delete after 30 days, 1 in sync",
         f"ok     topic     {topic_prefix}dead: 1 partition, 1 replica, delete after 90 days, 1 in sync",
         f"ok     topic     {topic_prefix}receipts: 6 partitions, 1 replica, delete after 30 days, 1 in sync",
     ]
