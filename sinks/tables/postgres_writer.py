@@ -12,6 +12,7 @@ from typing import Final
 
 import psycopg
 
+from schemas.topics import FAILURES, TALLIES
 from sinks.tables.changes import Changes, Positions
 from sinks.tables.postgres_connect import Connection, connect
 from sinks.tables.postgres_merge import STAGING, write_batch
@@ -20,8 +21,10 @@ from sinks.tables.trouble import TablesError
 
 __all__ = ["AlreadyWritingError", "PositionsMovedError", "PostgresTables"]
 
-_POSITIONS: Final = "SELECT topic, partition, next_offset FROM positions"
-_SET_AT: Final = (
+POSITIONS: Final = "SELECT topic, partition, next_offset FROM positions"
+#: Those of the incident step are somebody else's to write.
+_OWN: Final = f"{POSITIONS} WHERE topic NOT IN ('{FAILURES.name}', '{TALLIES.name}')"
+SET_AT: Final = (
     "INSERT INTO positions SELECT * FROM unnest(%s::text[], %s::integer[], %s::bigint[]) "
     "ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset"
 )
@@ -82,7 +85,7 @@ class PostgresTables:
                 refused = write_batch(db, changes.batch, changes.accepted)
                 places = list(changes.positions)
                 columns = ([topic for topic, _ in places], [partition for _, partition in places])
-                db.execute(_SET_AT, (*columns, list(changes.positions.values())))
+                db.execute(SET_AT, (*columns, list(changes.positions.values())))
             self._known = {**self._known, **changes.positions}
             self._rows_set_aside += refused
 
@@ -124,5 +127,5 @@ class PostgresTables:
 
 
 def _positions(db: Connection, clause: str = "") -> dict[tuple[str, int], int]:
-    rows = db.execute(_POSITIONS + clause)
+    rows = db.execute(_OWN + clause)
     return {(topic, partition): next_offset for topic, partition, next_offset in rows}
