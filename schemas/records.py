@@ -140,11 +140,21 @@ class PostbackView(TypedDict):
 
 
 @with_config(STRICT)
+class IncidentLink(TypedDict):
+    """An incident that has the message as a sample; `GET /v1/incidents/{incident_id}` has the rest."""
+
+    incident_id: str
+    title: str
+    state: Literal["open", "resolved"]
+
+
+@with_config(STRICT)
 class MessageDetail(MessageStatus):
     """`GET /v1/messages/{message_id}`: the state, what it went through, and the raw postbacks, oldest first."""
 
     transitions: list[Transition]
     postbacks: list[PostbackView]
+    incidents: list[IncidentLink]
 
 
 @with_config(STRICT)

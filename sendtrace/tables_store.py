@@ -5,6 +5,8 @@ from __future__ import annotations
 from sendtrace.data_paths import DataPaths
 from sendtrace.settings import Settings
 from sinks.tables.changes import TablesWriter
+from sinks.tables.incident_orders import IncidentOrders
+from sinks.tables.sqlite_incident_orders import SqliteIncidentOrders
 from sinks.tables.sqlite_reader import SqliteReader
 from sinks.tables.sqlite_sink import SqliteSink
 from sinks.tables.tables_reader import TablesReader
@@ -49,3 +51,13 @@ def open_tables_reader(settings: Settings) -> TablesReader:
     from sinks.tables.postgres_reader import PostgresReader  # noqa: PLC0415  as above
 
     return PostgresReader(url)
+
+
+def open_incident_orders(settings: Settings) -> IncidentOrders:
+    """Where people's orders to incidents of the same tables go; it connects when it is given one."""
+    url = postgres_of(settings)
+    if url is None:
+        return SqliteIncidentOrders(DataPaths(settings.storage.directory).tables)
+    from sinks.tables.postgres_incident_orders import PostgresIncidentOrders  # noqa: PLC0415  as above
+
+    return PostgresIncidentOrders(url)

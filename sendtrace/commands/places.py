@@ -15,7 +15,9 @@ from sendtrace.commands.common import TroubleError, config_file, data_of, log_of
 from sendtrace.data_paths import DataPaths
 from sendtrace.read_side import LogView, RawTopic
 from sendtrace.settings import Settings
-from sendtrace.tables_store import is_on_kafka, open_tables_reader, postgres_of
+from sendtrace.tables_store import is_on_kafka, open_incident_orders, open_tables_reader, postgres_of
+from sinks.tables.incident_orders import IncidentOrders
+from sinks.tables.sqlite_incident_orders import SqliteIncidentOrders
 from sinks.tables.sqlite_reader import SqliteReader
 from sinks.tables.tables_reader import TablesReader
 
@@ -30,6 +32,10 @@ class Place:
     def open_reader(self) -> TablesReader:
         """The tables; the caller closes it."""
         return SqliteReader(self.paths.tables) if self.settings is None else open_tables_reader(self.settings)
+
+    def orders(self) -> IncidentOrders:
+        """Where people's orders to incidents go: the same tables."""
+        return SqliteIncidentOrders(self.paths.tables) if self.settings is None else open_incident_orders(self.settings)
 
     def open_log(self) -> LogView | RawTopic:
         """The raw log or the raw topic; the caller closes it."""

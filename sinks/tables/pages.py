@@ -12,6 +12,8 @@ from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from schemas.times import epoch_ms, iso_ms
+
 DEFAULT_ITEMS: Final = 100
 MOST_ITEMS: Final = 1_000
 #: A page ends early here: a thousand bodies at their limit would be half a gigabyte.
@@ -19,8 +21,10 @@ MOST_PAGE_BYTES: Final = 8 * 1024 * 1024
 #: Above every row number and log position: where a list without a cursor begins.
 NEWEST: Final = 2**63 - 1
 
-_CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _INSIDE: Final = re.compile(rb"([a-z]+):([0-9]{1,19})")
+_INSIDE_IN_TIME: Final = re.compile(rb"([a-z]+):([0-9]{1,15}):([0-9A-Za-z_-]{1,128})")
+_LAST_MS: Final = 253_402_300_799_999  # the year 9999 ends
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -48,8 +52,21 @@ def cursor_number(kind: str, cursor: str | None) -> int:
         return NEWEST
     inside = _INSIDE.fullmatch(_decoded(cursor))
     if inside is None or inside[1] != kind.encode() or int(inside[2]) > NEWEST:
-        raise CursorError(f"this is no cursor of this list ({kind}); take next_cursor of an answer as it is")
+        raise _no_cursor(kind)
     return int(inside[2])
+
+
+def cursor_in_time(kind: str, at: str, name: str) -> str:
+    """The cursor of a list in the order of a time and, among equals, of an id; goes on below both."""
+    return urlsafe_b64encode(f"{kind}:{epoch_ms(at)}:{name}".encode()).rstrip(b"=").decode()
+
+
+def place_in_time(kind: str, cursor: str) -> tuple[str, str]:
+    """The inverse of `cursor_in_time`: time and id. Raises `CursorError`."""
+    inside = _INSIDE_IN_TIME.fullmatch(_decoded(cursor))
+    if inside is None or inside[1] != kind.encode() or int(inside[2]) > _LAST_MS:
+        raise _no_cursor(kind)
+    return iso_ms(int(inside[2])), inside[3].decode()
 
 
 def check_limit(limit: int) -> None:
@@ -68,15 +85,34 @@ def page_of(
     view: Callable[[Row], Item],
 ) -> Page[Item]:
     """The first `limit` rows or the first `MOST_PAGE_BYTES`, one at least; `rows` has one more where there are more."""
+    return page_by(
+        rows, limit=limit, cursor=lambda row: cursor_after(kind, number(row)), size_bytes=size_bytes, view=view
+    )
+
+
+def page_by(
+    rows: Iterable[Row],
+    *,
+    limit: int,
+    cursor: Callable[[Row], str],
+    size_bytes: Callable[[Row], int],
+    view: Callable[[Row], Item],
+) -> Page[Item]:
+    """The same, with a cursor made of the last row."""
     items: list[Item] = []
-    last = total_bytes = 0
+    last: Row | None = None
+    total_bytes = 0
     for row in rows:
         total_bytes += size_bytes(row)
-        if len(items) == limit or (items and total_bytes > MOST_PAGE_BYTES):
-            return Page(items, cursor_after(kind, last))
+        if len(items) == limit or (last is not None and total_bytes > MOST_PAGE_BYTES):
+            return Page(items, None if last is None else cursor(last))
         items.append(view(row))
-        last = number(row)
+        last = row
     return Page(items, None)
+
+
+def _no_cursor(kind: str) -> CursorError:
+    return CursorError(f"this is no cursor of this list ({kind}); take next_cursor of an answer as it is")
 
 
 def _decoded(cursor: str) -> bytes:

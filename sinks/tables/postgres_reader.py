@@ -8,11 +8,15 @@ moment. Before there are tables every answer is empty; trouble with the database
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Final
+
+from typing_extensions import override
 
 from schemas.postback import Postback
 from schemas.records import DeadLetterView, MessageDetail, MessageStatus
+from sinks.tables.asking import Asking, asking_postgres
+from sinks.tables.incident_reading import IncidentReading, links_of
 from sinks.tables.pages import DEFAULT_ITEMS, MOST_ITEMS, Page, check_limit, cursor_number, page_of
 from sinks.tables.postgres_connect import Connection, Row
 from sinks.tables.postgres_rows import MESSAGE_COLUMNS, TRANSITION_COLUMNS, message_bytes, message_of
@@ -54,7 +58,7 @@ _REASONS: Final = (
 )
 
 
-class PostgresReader:
+class PostgresReader(IncidentReading):
     """The read side of the tables at `url`, which is what libpq takes. Connects when it is asked something."""
 
     def __init__(self, url: str) -> None:
@@ -112,10 +116,12 @@ class PostgresReader:
                 return None
             transitions = _ends(db, _TRANSITIONS, "seq", message_id)
             postbacks = _ends(db, _POSTBACKS, "position", message_id)
+            incidents = links_of(asking_postgres(db), message_id)
         return {
             **message_of(found[1:]),
             "transitions": [transition_of(row[1:]) for row in transitions],
             "postbacks": with_bodies(map(PostbackRow._make, postbacks), body_at, most_bytes=MOST_BODY_BYTES),
+            "incidents": incidents,
         }
 
     def find(self, identifier: str, *, limit: int = DEFAULT_ITEMS) -> list[str]:
@@ -222,6 +228,12 @@ class PostgresReader:
         """What metrics show of the tables, of one moment."""
         with self._snapshots.take() as db:
             return Handled(0, _audit_counts(db), dict(_rows(db, _OPEN_DEAD)))
+
+    @override
+    @contextmanager
+    def _asking(self) -> Iterator[Asking]:
+        with self._snapshots.take() as db:
+            yield asking_postgres(db)
 
 
 def _rows(db: Connection | None, sql: str, *values: str | int) -> Iterator[Row]:

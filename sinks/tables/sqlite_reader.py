@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from typing_extensions import override
+
 from schemas.postback import Postback
 from schemas.records import DeadLetterView, MessageDetail, MessageStatus
+from sinks.tables.asking import Asking, asking_sqlite
+from sinks.tables.incident_reading import IncidentReading, links_of
 from sinks.tables.pages import DEFAULT_ITEMS, MOST_ITEMS, Page, check_limit, cursor_number, page_of
 from sinks.tables.sqlite_rows import (
     DEAD_COLUMNS,
@@ -62,7 +67,7 @@ _REASONS: Final = (
 _POSITION: Final = "SELECT coalesce(max(position), 0) FROM progress WHERE partition = 0"
 
 
-class SqliteReader:
+class SqliteReader(IncidentReading):
     """The read side of the tables in `path`."""
 
     def __init__(self, path: Path) -> None:
@@ -129,10 +134,12 @@ class SqliteReader:
                 return None
             transitions = _ends(db, _TRANSITIONS, "message_id", "seq", message_id)
             postbacks = _ends(db, _POSTBACKS, "message_seq", "position", found[0])
+            incidents = links_of(asking_sqlite(db), message_id)
         return {
             **message_of(found[1:]),
             "transitions": [transition_of(row[1:]) for row in transitions],
             "postbacks": with_bodies(map(PostbackRow._make, postbacks), body_at, most_bytes=MOST_BODY_BYTES),
+            "incidents": incidents,
         }
 
     def find(self, identifier: str, *, limit: int = DEFAULT_ITEMS) -> list[str]:
@@ -243,6 +250,12 @@ class SqliteReader:
         """What metrics show of the tables, of one moment."""
         with self._snapshots.take() as db:
             return Handled(_number(db, _POSITION), _audit_counts(db), _counted(db, _OPEN_DEAD))
+
+    @override
+    @contextmanager
+    def _asking(self) -> Iterator[Asking]:
+        with self._snapshots.take() as db:
+            yield asking_sqlite(db)
 
 
 def _rows(db: sqlite3.Connection | None, sql: str, *values: str | int) -> Iterator[Row]:

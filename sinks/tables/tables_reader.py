@@ -6,11 +6,13 @@ Trouble with the database is `sqlite3.Error`, `OSError` or `sinks.tables.trouble
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from schemas.incident_views import IncidentDetail, Silence
+from schemas.incidents import Incident
 from schemas.postback import Postback
-from schemas.records import DeadLetterView, MessageDetail, MessageStatus, Transition
+from schemas.records import DeadLetterView, IncidentLink, MessageDetail, MessageStatus, Transition
 from sinks.tables.pages import DEFAULT_ITEMS, MOST_ITEMS, Page
 
 #: The body that lies at a position of the raw log, or `None`.
@@ -55,7 +57,50 @@ class Handled(NamedTuple):
     open_dead: dict[str, int]
 
 
-class TablesReader(Protocol):
+class IncidentsReader(Protocol):
+    """What can be asked of incidents; `sinks.tables.incident_reading` says of each method what it promises."""
+
+    def incidents(
+        self,
+        *,
+        state: str | None = None,
+        severity: str | None = None,
+        source: str | None = None,
+        campaign_id: str | None = None,
+        class_: str | None = None,
+        rule: str | None = None,
+        limit: int = DEFAULT_ITEMS,
+        cursor: str | None = None,
+    ) -> Page[Incident]:
+        """Incidents by their latest news, newest first."""
+        ...
+
+    def incident(self, incident_id: str) -> IncidentDetail | None:
+        """One incident with its history, and who was told."""
+        ...
+
+    def incident_ids(self, prefix: str, *, limit: int = 10) -> list[str]:
+        """The ids that begin with a text."""
+        ...
+
+    def incidents_of_message(self, message_id: str) -> list[IncidentLink]:
+        """The incidents that have the message as a sample."""
+        ...
+
+    def open_incidents(self) -> dict[str, int]:
+        """Severity → incidents that are open."""
+        ...
+
+    def parked_notifications(self, incident_ids: Sequence[str]) -> dict[str, int]:
+        """Of those incidents: how many notifications no target took."""
+        ...
+
+    def silences(self, at: str) -> list[Silence]:
+        """The silences by label that are in force at a time."""
+        ...
+
+
+class TablesReader(IncidentsReader, Protocol):
     """The read side of a set of tables; `sinks.tables.sqlite_reader` says of each method what it promises."""
 
     def close(self) -> None:

@@ -54,7 +54,8 @@ def detail_of(*bodies: bytes, every_ms: int = 1_500) -> MessageDetail:
         }
         for receipt in batch.receipts
     ]
-    return check(MessageDetail, {**message_status(state), "transitions": batch.transitions, "postbacks": postbacks})
+    told = {"transitions": batch.transitions, "postbacks": postbacks, "incidents": []}
+    return check(MessageDetail, {**message_status(state), **told})
 
 
 def lines_of(*bodies: bytes, said: dict[str, Said] | None = None) -> list[str]:
