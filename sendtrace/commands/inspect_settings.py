@@ -13,7 +13,9 @@ import typer
 
 from processors.classify import Classifier, RulesError
 from schemas.codec import json_schema
+from schemas.incidents import Incident
 from schemas.records import Audit, DeadLetterView, MessageDetail, MessageStatus, StatusRecord, Transition
+from schemas.tallies import Tally
 from sendtrace.commands.common import OK, WRONG_USE, AdminPort, Config, Data, Port, is_running, settings_of
 from sendtrace.commands.topics import look
 from sendtrace.data_paths import DataPaths
@@ -22,7 +24,7 @@ from sendtrace.settings import Settings
 from sendtrace.terminal import safe, say
 
 #: What others may rely on: the values of topics, tables and the read API.
-PUBLIC_RECORDS: Final = (MessageStatus, MessageDetail, Transition, StatusRecord, DeadLetterView, Audit)
+PUBLIC_RECORDS: Final = (MessageStatus, MessageDetail, Transition, StatusRecord, Tally, Incident, DeadLetterView, Audit)
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 config_app = typer.Typer(help="Show the settings in force.", no_args_is_help=True)
