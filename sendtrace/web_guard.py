@@ -8,6 +8,7 @@ but headers and the path, and logs nothing.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from hashlib import sha256
 from hmac import compare_digest
 from ipaddress import ip_address
@@ -61,10 +62,9 @@ class Guard:
 
     def _has_token(self, scope: Scope) -> bool:
         given = _header(scope, b"authorization")
-        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        token = _token_in(given[0]) if len(given) == 1 else b""
         # Digests: neither the length of the token nor how much of it was right shows in the time this takes.
-        same = compare_digest(sha256(token.strip()).digest(), self._token_digest or b"")
-        return same and scheme.lower() == b"bearer"
+        return compare_digest(sha256(token).digest(), self._token_digest or b"")
 
     def _is_ours(self, header: bytes) -> bool:
         name = _without_port(header.decode("latin-1").strip().lower()).removesuffix(".")
@@ -74,6 +74,19 @@ class Guard:
             return ip_address(name).is_loopback
         except ValueError:
             return False
+
+
+def _token_in(authorization: bytes) -> bytes:
+    """What `Authorization` offers: a Bearer token, or the password a browser asked its user for; empty if neither."""
+    scheme, _, credentials = authorization.partition(b" ")
+    if scheme.lower() == b"bearer":
+        return credentials.strip()
+    if scheme.lower() != b"basic":
+        return b""
+    try:
+        return b64decode(credentials.strip(), validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
 
 
 def _header(scope: Scope, name: bytes) -> list[bytes]:
@@ -88,8 +101,9 @@ def _without_port(host: str) -> str:
 
 
 def _unauthorized() -> Response:
-    message = "send the token of [admin] as Authorization: Bearer TOKEN"
-    return error_answer(401, "unauthorized", message, headers={"WWW-Authenticate": 'Bearer realm="sendtrace"'})
+    message = "send the token of [admin] as Authorization: Bearer TOKEN, or in a browser as the password of any user"
+    challenges = 'Basic realm="sendtrace", charset="UTF-8", Bearer realm="sendtrace"'
+    return error_answer(401, "unauthorized", message, headers={"WWW-Authenticate": challenges})
 
 
 def _foreign_host() -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 
 import pytest
@@ -36,12 +37,17 @@ def authorized(client: Client, path: str, value: str) -> Answered:
     return client.get(path, headers={"Authorization": value.encode().decode("latin-1")})
 
 
+def _basic(credentials: str) -> str:
+    return f"Basic {b64encode(credentials.encode()).decode()}"
+
+
 @pytest.mark.parametrize("path", CLOSED)
 def test_every_address_needs_the_token(closed: Client, path: str) -> None:
     refused = closed.get(path)
 
     assert refused.error == (401, "unauthorized")
-    assert refused.headers["www-authenticate"] == 'Bearer realm="sendtrace"'
+    assert refused.headers["www-authenticate"].startswith("Basic ")  # so that a browser asks
+    assert 'Bearer realm="sendtrace"' in refused.headers["www-authenticate"]
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
@@ -60,9 +66,15 @@ def test_the_token_opens_every_address(closed: Client, path: str, scheme: str) -
     assert authorized(closed, path, f"{scheme} {TOKEN}").status == 200
 
 
+@pytest.mark.parametrize("user", ["", "anybody"])
+def test_a_browser_sends_it_as_a_password(closed: Client, user: str) -> None:
+    assert authorized(closed, "/", _basic(f"{user}:{TOKEN}")).status == 200
+
+
 @pytest.mark.parametrize(
     "value",
     [
+        *(_basic(TOKEN), _basic(f"{TOKEN}:"), _basic(f"me:{TOKEN}x"), _basic(":"), "Basic %%%", "Basic ", "Basic w=="),
         *("", TOKEN, "Bearer", "Bearer ", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN.upper()}"),
         *(f"Basic {TOKEN}", f"Bearer {TOKEN}, Bearer {TOKEN}", "Bearer None"),
     ],
