@@ -15,6 +15,7 @@ from processors.lifecycle import Message
 from schemas.batch import Batch, DeadLetter, Receipt
 from schemas.event import Event, Rejected
 from schemas.identity import message_id, message_key
+from schemas.personal import Personal, PersonalKind
 from schemas.ports import StateStore
 from schemas.postback import LogRecord, Postback
 from schemas.records import PostbackEffect, Transition
@@ -22,6 +23,8 @@ from schemas.rejections import RejectReason
 from schemas.times import IsoClock
 
 Normalize = Callable[[Postback], Event | Rejected]
+#: (message id, kind, value) → what may be written of it; `processors.personal.Seal` is one.
+SealValue = Callable[[str, PersonalKind, str], Personal]
 
 STAGE_NORMALIZE: Final = "normalize"
 STAGE_PROCESS: Final = "process"
@@ -35,13 +38,20 @@ class PartitionProcessor:
     """Folds batches of one partition, in order. Not thread-safe.
 
     Keeps the working copies of the `cached_messages` messages last spoken of; all others are read
-    from the store when they are spoken of again, so memory does not grow with their number.
+    from the store when they are spoken of again, so memory does not grow with their number. Without `seal`
+    personal values are left in the raw body.
     """
 
     def __init__(
-        self, *, normalize: Normalize, store: StateStore, cached_messages: int = DEFAULT_CACHED_MESSAGES
+        self,
+        *,
+        normalize: Normalize,
+        store: StateStore,
+        cached_messages: int = DEFAULT_CACHED_MESSAGES,
+        seal: SealValue | None = None,
     ) -> None:
         self._normalize = normalize
+        self._seal = seal
         self._store = store
         self._cached_messages = cached_messages
         self._cache: dict[str, Message] = {}
@@ -56,7 +66,7 @@ class PartitionProcessor:
         events = [self._normalize(record.postback) for record in records]
         known = self._identify(records, events)
         touched = self._load(known)
-        fold = _Fold(self._iso)
+        fold = _Fold(self._iso, self._seal)
         for record, event, identity in zip(records, events, known, strict=True):
             if identity is None:
                 fold.reject(record, cast(Rejected, event))
@@ -64,7 +74,10 @@ class PartitionProcessor:
                 touched[identity] = fold.apply(record, cast(Event, event), identity, touched[identity])
         states = {identity: message.finish() for identity, message in touched.items() if message is not None}
         self._remember(touched)
-        return Batch(fold.transitions, states, fold.keys, fold.receipts, fold.dead, fold.identifiers, fold.words)
+        return Batch(
+            *(fold.transitions, states, fold.keys, fold.receipts, fold.dead, fold.identifiers, fold.words),
+            fold.personal,
+        )
 
     def forget(self) -> None:
         """Drop every working copy: the store alone says what is true."""
@@ -110,16 +123,18 @@ def poison(record: LogRecord, reason: RejectReason, detail: str) -> Batch:
 class _Fold:
     """What one batch has put out so far."""
 
-    __slots__ = ("_iso", "dead", "identifiers", "keys", "receipts", "transitions", "words")
+    __slots__ = ("_iso", "_seal", "dead", "identifiers", "keys", "personal", "receipts", "transitions", "words")
 
-    def __init__(self, iso: IsoClock) -> None:
+    def __init__(self, iso: IsoClock, seal: SealValue | None = None) -> None:
         self._iso = iso
+        self._seal = seal
         self.transitions: list[Transition] = []
         self.words: list[str] = []
         self.keys: dict[str, str] = {}
         self.receipts: list[Receipt] = []
         self.dead: list[DeadLetter] = []
         self.identifiers: list[tuple[str, str]] = []
+        self.personal: list[Personal] = []
 
     def apply(self, record: LogRecord, event: Event, identity: str, message: Message | None) -> Message:
         postback = record.postback
@@ -142,6 +157,8 @@ class _Fold:
             self.words.append(event.status)
             for name in event.identifiers:
                 self.identifiers.append((name, identity))
+        if event.personal and self._seal is not None:
+            self.personal += [self._seal(identity, kind, text) for kind, text in event.personal]
         self.receipts.append(_receipt(Receipt, (record, received_at, identity, effect, event.flags)))
         return message
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from schemas.event import Rejected
+from schemas.personal import Personal
 from schemas.postback import LogRecord
 from schemas.records import PostbackEffect, StatusRecord, Transition
 
@@ -34,7 +35,8 @@ class Batch(NamedTuple):
 
     `keys` gives each changed message its partition key; `identifiers` are further (text, message id)
     pairs under which a message is found. `words` are the statuses of the facts behind `transitions`, one
-    each, where the batch comes from the core. Every list is bounded by the number of records.
+    each, where the batch comes from the core. `personal` are the personal values of messages, sealed.
+    Every list is bounded by the number of records.
     """
 
     transitions: Sequence[Transition]
@@ -44,3 +46,4 @@ class Batch(NamedTuple):
     dead: Sequence[DeadLetter]
     identifiers: Sequence[tuple[str, str]]
     words: Sequence[str] = ()
+    personal: Sequence[Personal] = ()

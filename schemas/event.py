@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from schemas.personal import PersonalKind
 from schemas.rejections import RejectReason
 
 
@@ -14,7 +15,8 @@ class Event(NamedTuple):
     neither id. `occurrence` is set only for engagement without id or time: a digest of what was
     said, so that equal postbacks fold within `retry_horizon_ms` and count again after it.
     `identifiers` are further names under which people look a message up (contact and form ids).
-    `flags` name what was odd and survived.
+    `flags` name what was odd and survived. `personal` are values that must be sealed before they are
+    written anywhere.
     """
 
     status: str
@@ -33,6 +35,7 @@ class Event(NamedTuple):
     retry_horizon_ms: int
     identifiers: tuple[str, ...]
     flags: tuple[str, ...]
+    personal: tuple[tuple[PersonalKind, str], ...] = ()
 
 
 class Rejected(NamedTuple):

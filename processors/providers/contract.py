@@ -8,12 +8,13 @@ or returning a `Rejected`; it never guesses a status or an identity.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
 from processors.bodies import Fields, NumberText, kind_of
 from schemas.event import Event, Rejected
+from schemas.personal import NAMES, PersonalKind
 from schemas.postback import Postback
 from schemas.rejections import RejectReason
 from schemas.statuses import STATUS
@@ -79,7 +80,8 @@ class Provider:
     say which message a body is about, best first, `a.b` for `b` inside `a`. `retry_horizon_ms` is how
     long after the first try the provider may still repeat a body that carries neither id nor time, 0
     where its events carry times. `reply_code` is the only answer it takes for success. `documents` are
-    the pages all this was read from, and `notes` what they leave open.
+    the pages all this was read from, and `notes` what they leave open. `personal` names the fields that
+    hold personal data, documented or not.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Provider:
     documents: tuple[str, ...]
     notes: tuple[str, ...]
     read: Read
+    personal: Mapping[str, PersonalKind] = field(default_factory=lambda: NAMES)
 
     def __post_init__(self) -> None:
         """Raises `TypeError`: a wrong word stops the start, not the first postback that says it."""

@@ -12,6 +12,7 @@ from typing import Final
 import orjson
 
 from processors.bodies import Fields, NumberText
+from processors.personal import personal_of
 from processors.providers.contract import (
     WORD_MAX_CHARS,
     AuthOption,
@@ -25,6 +26,7 @@ from processors.providers.contract import (
 )
 from schemas.event import Event, Rejected
 from schemas.identity import body_digest
+from schemas.personal import NAMES, PersonalKind
 from schemas.postback import Postback
 from schemas.rejections import RejectReason
 from schemas.statuses import ENGAGEMENT_WORDS, FAILURE_WORDS, UNKNOWN
@@ -89,7 +91,22 @@ def read(postback: Postback, fields: Fields, flags: tuple[str, ...], classify: C
         retry_horizon_ms=_RETRY_HORIZON_MS,
         identifiers=tuple(name for name in (contact, form) if name),
         flags=flags,
+        personal=_personal(fields),
     )
+
+
+def _personal(fields: Fields) -> tuple[tuple[PersonalKind, str], ...]:
+    """The contact, and what somebody wrote into a form: `extra` holds `{"formValues": {name: value}}` (seed 003)."""
+    extra = fields.get("extra")
+    if not extra:
+        return personal_of(NAMES, fields)
+    if isinstance(extra, str):
+        try:
+            extra = orjson.loads(extra)
+        except orjson.JSONDecodeError:
+            return personal_of(NAMES, fields)
+    values = extra.get("formValues") if isinstance(extra, dict) else None
+    return personal_of(NAMES, fields, values if isinstance(values, dict) else {})
 
 
 def _scope(postback: Postback, campaign: str | None, contact: str | None, channel: str | None) -> str:
@@ -172,4 +189,5 @@ PROVIDER: Final = Provider(
         "id is empty for sends from the web page; campaignId is 0 for API sends without a campaign name.",
     ),
     read=read,
+    personal=NAMES,
 )
