@@ -15,6 +15,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
+from aiokafka.structs import ConsumerRecord
 
 from schemas.topics import BY_MESSAGE, RAW, STATUS
 from sinks.tables.kafka_chunk import SUNK, Chunk
@@ -47,6 +48,57 @@ def told(brokers: Sequence[str], error: Exception) -> str:
     return str(error) if isinstance(error, FeedError) else f"{names}: {type(error).__name__}: {error}"
 
 
+class Reading:
+    """All partitions of some topics, read by one consumer from positions that somebody else keeps. Used by one task."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, prefix: str, partitions: Mapping[str, int]) -> None:
+        self.places = [
+            TopicPartition(prefix + name, number) for name in partitions for number in range(partitions[name])
+        ]
+        self._consumer = consumer
+        self._prefix = prefix
+
+    async def seek(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """Go there, or to the beginning; what retention has removed since is told. Raises `FeedError`."""
+        self._consumer.assign(self.places)
+        begins = await self._consumer.beginning_offsets(self.places)
+        ends = await self._consumer.end_offsets(self.places)
+        for place in self.places:
+            at = positions.get(self.named(place), begins[place])
+            if at > ends[place]:
+                raise FeedError(
+                    f"{place.topic}: partition {place.partition} ends at {ends[place]}, before what the tables have of"
+                    f" it ({at}): the topic was made anew; give the sink other tables"
+                )
+            if at < begins[place]:
+                lost = begins[place] - at
+                _log.error("the retention of %s has removed %d offsets before they were read", place.topic, lost)
+            self._consumer.seek(place, max(at, begins[place]))
+
+    async def fetch(
+        self, *, wait_ms: int, topic: str | None = None
+    ) -> list[tuple[tuple[str, int], list[ConsumerRecord[bytes, bytes]]]]:
+        """What there is, by topic and partition, waiting so long for the first record; of one topic only if named."""
+        places = self._of(topic)
+        found = await self._consumer.getmany(*places, timeout_ms=wait_ms, max_records=_RECORDS_A_CHUNK)
+        return [(self.named(place), records) for place, records in found.items()]
+
+    async def positions(self, topic: str | None = None) -> Offsets:
+        """Where the next fetch begins; transaction markers and compacted offsets before it are passed."""
+        return {self.named(place): await self._consumer.position(place) for place in self._of(topic)}
+
+    async def ends(self) -> Offsets:
+        """Where every topic ends now, for this consumer."""
+        return {self.named(place): end for place, end in (await self._consumer.end_offsets(self.places)).items()}
+
+    def named(self, place: TopicPartition) -> tuple[str, int]:
+        """As positions name it."""
+        return place.topic.removeprefix(self._prefix), place.partition
+
+    def _of(self, topic: str | None) -> list[TopicPartition]:
+        return [place for place in self.places if topic is None or place.topic == self._prefix + topic]
+
+
 class Feed:
     """The consumers, at the positions of the tables. Used by one task.
 
@@ -63,47 +115,29 @@ class Feed:
         everything: AIOKafkaConsumer,
     ) -> None:
         self._prefix = prefix
-        self._committed = committed
         self._raw = raw
         self._everything = everything
-        self._sunk = self._places(SUNK, partitions)
-        self._raws = self._places([RAW.name], partitions)
-        self._status = self._places([STATUS.name], partitions)
+        self._sunk = Reading(committed, prefix, {name: partitions[name] for name in SUNK})
+        self._raws = Reading(raw, prefix, {RAW.name: partitions[RAW.name]})
         self.raw_next: dict[int, int] = {}
         self._raw_ends: dict[int, int] = {}
         self._counter: RawCounter | None = None
 
     async def seek(self, positions: Mapping[tuple[str, int], int]) -> None:
         """Go to where the tables are; what retention has removed since is told. Raises `FeedError`."""
-        self._committed.assign(self._sunk)
-        self._raw.assign(self._raws)
-        begins = await self._committed.beginning_offsets(self._sunk)
-        ends = await self._committed.end_offsets(self._sunk)
-        for place in self._sunk:
-            at = positions.get(self._named(place), begins[place])
-            if at > ends[place]:
-                raise FeedError(
-                    f"{place.topic}: partition {place.partition} ends at {ends[place]}, before what the tables have of"
-                    f" it ({at}): the topic was made anew; give the sink other tables"
-                )
-            if at < begins[place]:
-                lost = begins[place] - at
-                _log.error("the retention of %s has removed %d offsets before they were read", place.topic, lost)
-            self._committed.seek(place, max(at, begins[place]))
-        self.raw_next = {place.partition: positions.get(self._named(place), 0) for place in self._raws}
+        await self._sunk.seek(positions)
+        self._raw.assign(self._raws.places)
+        self.raw_next = {place.partition: positions.get(self._raws.named(place), 0) for place in self._raws.places}
         self._counter = RawCounter(self._raw, self._prefix + RAW.name, self.raw_next)
 
     async def fetch(self, chunk: Chunk, *, only_status: bool = False, wait_ms: int) -> None:
         """Add what there is, waiting so long for the first record."""
-        places = self._status if only_status else self._sunk
-        found = await self._committed.getmany(*places, timeout_ms=wait_ms, max_records=_RECORDS_A_CHUNK)
-        for place, records in found.items():
-            chunk.add(place.topic.removeprefix(self._prefix), records)
+        for (topic, _), records in await self._sunk.fetch(wait_ms=wait_ms, topic=STATUS.name if only_status else None):
+            chunk.add(topic, records)
 
     async def positions(self, *, only_status: bool = False) -> Offsets:
         """Where the next fetch begins; transaction markers and compacted offsets before it are passed."""
-        places = self._status if only_status else self._sunk
-        return {self._named(place): await self._committed.position(place) for place in places}
+        return await self._sunk.positions(STATUS.name if only_status else None)
 
     async def status_ends(self, partitions: Iterable[int]) -> Offsets:
         """Where `status` ends in these partitions, open transactions included.
@@ -111,15 +145,13 @@ class Feed:
         A transaction becomes visible partition by partition, so records of `transitions` may be
         readable a moment before the states of the same transaction are; these lie before this end.
         """
-        wanted = set(partitions)
-        places = [place for place in self._status if place.partition in wanted]
+        places = [TopicPartition(self._prefix + STATUS.name, partition) for partition in set(partitions)]
         found = await self._everything.end_offsets(places)
-        return {self._named(place): end for place, end in found.items()}
+        return {(STATUS.name, place.partition): end for place, end in found.items()}
 
     async def ends(self) -> Offsets:
         """Where every topic ends now for a reader of committed records, and `raw`."""
-        found = {**await self._committed.end_offsets(self._sunk), **await self._raw.end_offsets(self._raws)}
-        return {self._named(place): end for place, end in found.items()}
+        return {**await self._sunk.ends(), **await self._raws.ends()}
 
     async def count_raw(self, ends: Mapping[int, int]) -> tuple[Mapping[tuple[str, str], int], Offsets]:
         """The raw records up to `ends` that are not counted yet, by source and hour, and how far that is.
@@ -131,7 +163,7 @@ class Feed:
         if self._counter is None or not known:
             return {}, {}
         if any(end > self._raw_ends.get(partition, 0) for partition, end in known.items()):
-            places = [place for place in self._raws if place.partition in known]
+            places = [place for place in self._raws.places if place.partition in known]
             found = await self._raw.end_offsets(places)
             self._raw_ends |= {place.partition: end for place, end in found.items()}
         for partition, end in known.items():
@@ -141,14 +173,6 @@ class Feed:
         counts = await self._counter.count_to(known)
         self.raw_next |= known
         return counts, {(RAW.name, partition): end for partition, end in known.items()}
-
-    def _places(self, names: Iterable[str], partitions: Mapping[str, int]) -> list[TopicPartition]:
-        return [
-            TopicPartition(self._prefix + name, partition) for name in names for partition in range(partitions[name])
-        ]
-
-    def _named(self, place: TopicPartition) -> tuple[str, int]:
-        return place.topic.removeprefix(self._prefix), place.partition
 
 
 @asynccontextmanager
@@ -161,18 +185,21 @@ async def feed(brokers: Sequence[str], prefix: str, positions: Mapping[tuple[str
         told_apart = ", ".join(f"{prefix}{name} {count}" for name, count in sorted(by_message.items()))
         raise FeedError(f"topics that must have equal numbers of partitions differ: {told_apart}")
     async with AsyncExitStack() as stack:
-        committed = await _consumer(stack, brokers, isolation_level="read_committed", auto_offset_reset="none")
-        raw = await _consumer(stack, brokers, isolation_level="read_committed", auto_offset_reset="earliest")
-        everything = await _consumer(stack, brokers, isolation_level="read_uncommitted", auto_offset_reset="none")
+        committed = await open_consumer(stack, brokers, isolation_level="read_committed", auto_offset_reset="none")
+        raw = await open_consumer(stack, brokers, isolation_level="read_committed", auto_offset_reset="earliest")
+        everything = await open_consumer(stack, brokers, isolation_level="read_uncommitted", auto_offset_reset="none")
         found = Feed(prefix, counted, committed=committed, raw=raw, everything=everything)
         await found.seek(positions)
         yield found
 
 
-async def _consumer(stack: AsyncExitStack, brokers: Sequence[str], **options: str) -> AIOKafkaConsumer:
+async def open_consumer(
+    stack: AsyncExitStack, brokers: Sequence[str], *, client_id: str = "sendtrace-tables", **options: str
+) -> AIOKafkaConsumer:
+    """Started, in no group, and stopped with the stack. Raises as `feed` does."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=list(brokers),
-        client_id="sendtrace-tables",
+        client_id=client_id,
         enable_auto_commit=False,
         request_timeout_ms=round(REQUEST_S * 1000),
         fetch_max_wait_ms=_FETCH_WAIT_MS,
