@@ -54,7 +54,7 @@ CREATE TABLE deliveries (
     settled_at  timestamptz,
     PRIMARY KEY (target, change_id)
 );
-CREATE INDEX deliveries_waiting ON deliveries (target, not_before) WHERE state = 'waiting';
+CREATE INDEX deliveries_waiting ON deliveries (target, not_before) WHERE state = 'waiting' AND message_id IS NULL;
 CREATE INDEX deliveries_by_incident ON deliveries (incident_id, seq);
 CREATE INDEX deliveries_by_message ON deliveries (message_id) WHERE message_id IS NOT NULL;
 
@@ -65,8 +65,8 @@ COMMENT ON COLUMN deliveries.seq IS 'The row of incident_changes.';
 COMMENT ON COLUMN deliveries.incident_id IS 'The incident that changed.';
 COMMENT ON COLUMN deliveries.change IS 'opened, escalated, resolved or reopened.';
 COMMENT ON COLUMN deliveries.severity IS 'Severity of the incident at this change.';
-COMMENT ON COLUMN deliveries.state IS 'waiting, sending, delivered, parked or left_out.';
-COMMENT ON COLUMN deliveries.reason IS 'Why it was parked or left out.';
+COMMENT ON COLUMN deliveries.state IS 'waiting, delivered, parked or dropped.';
+COMMENT ON COLUMN deliveries.reason IS 'Why it was parked or dropped.';
 COMMENT ON COLUMN deliveries.held IS '1 once a silence held it back.';
 COMMENT ON COLUMN deliveries.taken_at IS 'When it was seen to be for this target.';
 COMMENT ON COLUMN deliveries.not_before IS 'Held back until then.';

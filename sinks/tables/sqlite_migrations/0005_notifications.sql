@@ -31,8 +31,8 @@ CREATE TABLE deliveries (
     incident_id TEXT NOT NULL,
     change      TEXT NOT NULL,              -- opened, escalated, resolved or reopened
     severity    TEXT NOT NULL,              -- of the incident, at this change
-    state       TEXT NOT NULL,              -- waiting, sending, delivered, parked or left_out
-    reason      TEXT,                       -- why it was parked or left out
+    state       TEXT NOT NULL,              -- waiting, delivered, parked or dropped
+    reason      TEXT,                       -- why it was parked or dropped
     held        INTEGER NOT NULL,           -- 1 once a silence held it back
     taken_at    TEXT NOT NULL,              -- when it was seen to be for this target
     not_before  TEXT NOT NULL,              -- held back until then
@@ -40,7 +40,7 @@ CREATE TABLE deliveries (
     settled_at  TEXT,                       -- when it came to its last state
     PRIMARY KEY (target, change_id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX deliveries_waiting ON deliveries (target, not_before) WHERE state = 'waiting';
+CREATE INDEX deliveries_waiting ON deliveries (target, not_before) WHERE state = 'waiting' AND message_id IS NULL;
 CREATE INDEX deliveries_by_incident ON deliveries (incident_id, seq);
 CREATE INDEX deliveries_by_message ON deliveries (message_id) WHERE message_id IS NOT NULL;
 
