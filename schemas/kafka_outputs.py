@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, NotRequired, cast
 
 import orjson
 from pydantic import with_config
@@ -21,6 +21,7 @@ from schemas.codec import RecordError
 from schemas.event import Rejected
 from schemas.identity import campaign_key
 from schemas.kafka_records import Headers, headers_of, postback_of
+from schemas.personal import Personal
 from schemas.postback import KIND_POSTBACK, LogRecord, Postback
 from schemas.records import STRICT, PostbackEffect, StatusRecord, Transition
 from schemas.rejections import RejectReason
@@ -65,12 +66,23 @@ class ReceiptEntry(TypedDict):
 class ReceiptsRecord(TypedDict):
     """The value of topic `receipts`: what became of the raw records before `next_offset` that no earlier one told of.
 
-    Its partition is theirs. `identifiers` are further (text, message id) pairs under which a message is found.
+    Its partition is theirs. `identifiers` are further (text, message id) pairs under which a message is found,
+    `personal` the fields of `Personal`, sealed; absent where there are none.
     """
 
     next_offset: int
     receipts: list[ReceiptEntry]
     identifiers: list[list[str]]
+    personal: NotRequired[list[list[str | None]]]
+
+
+class Received(NamedTuple):
+    """What a record of topic `receipts` says."""
+
+    next_offset: int
+    receipts: list[Receipt]
+    identifiers: list[tuple[str, str]]
+    personal: list[Personal]
 
 
 class Output(NamedTuple):
@@ -160,15 +172,17 @@ def transition_of(value: bytes) -> Transition:
     return cast(Transition, _object(value, "transitions"))
 
 
-def receipts_of(value: bytes, *, partition: int) -> tuple[int, list[Receipt], list[tuple[str, str]]]:
-    """A record of topic `receipts`: next raw offset, receipts, identifiers.
+def receipts_of(value: bytes, *, partition: int) -> Received:
+    """A record of topic `receipts`.
 
     The receipts' positions are those of `raw_position`, their postbacks without bodies. Raises `RecordError`.
     """
     record = cast(ReceiptsRecord, _object(value, "receipts"))
     try:
         receipts = [_receipt_of(entry, partition) for entry in record["receipts"]]
-        return record["next_offset"], receipts, [(name, message_id) for name, message_id in record["identifiers"]]
+        identifiers = [(name, message_id) for name, message_id in record["identifiers"]]
+        personal = [_personal_of(row) for row in record.get("personal", ())]
+        return Received(record["next_offset"], receipts, identifiers, personal)
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"receipts record: {type(error).__name__}: {error}") from error
 
@@ -251,17 +265,25 @@ def _dead(dead: DeadLetter, partition: int) -> Output:
 
 
 def _receipt_records(batch: Batch, next_offset: int) -> Iterable[ReceiptsRecord]:
-    """One at least, so that every batch says how far it went; the identifiers go with the first."""
+    """One at least, so that every batch says how far it went; identifiers and personal data go with the first."""
     rest = iter(batch.receipts)
     identifiers = [list(pair) for pair in batch.identifiers]
+    personal = [list(row) for row in batch.personal]
     chunk = list(islice(rest, _RECEIPTS_A_RECORD))
     while True:
         following = list(islice(rest, _RECEIPTS_A_RECORD))
         end = following[0].record.position if following else next_offset
-        yield {"next_offset": end, "receipts": [_entry(receipt) for receipt in chunk], "identifiers": identifiers}
+        record: ReceiptsRecord = {
+            "next_offset": end,
+            "receipts": [_entry(receipt) for receipt in chunk],
+            "identifiers": identifiers,
+        }
+        if personal:
+            record["personal"] = personal
+        yield record
         if not following:
             return
-        chunk, identifiers = following, []
+        chunk, identifiers, personal = following, [], []
 
 
 def _entry(receipt: Receipt) -> ReceiptEntry:
@@ -298,6 +320,13 @@ def _receipt_of(entry: ReceiptEntry, partition: int) -> Receipt:
     )
     record = LogRecord(raw_position(partition, entry["raw_offset"]), postback)
     return Receipt(record, received_at, entry["message_id"], entry["effect"], tuple(entry["flags"]))
+
+
+def _personal_of(row: list[str | None]) -> Personal:
+    message_id, kind, digest, sealed = row[:4]
+    if not (isinstance(message_id, str) and isinstance(kind, str) and isinstance(digest, str)):
+        raise TypeError("personal holds what is no text")
+    return Personal(message_id, kind, digest, sealed)
 
 
 def _within_bounds(value: bytes) -> bytes:

@@ -15,6 +15,7 @@ from schemas.batch import Batch, DeadLetter, Receipt
 from schemas.codec import RecordError
 from schemas.kafka_outputs import dead_letter_of, receipts_of, state_of, transition_of
 from schemas.kafka_records import Headers
+from schemas.personal import Personal
 from schemas.records import StatusRecord, Transition
 from schemas.topics import DEAD, RECEIPTS, STATUS, TRANSITIONS
 from sinks.tables.changes import Changes
@@ -43,6 +44,7 @@ class Chunk:
     states: dict[str, StatusRecord] = field(default_factory=dict)
     receipts: list[Receipt] = field(default_factory=list)
     identifiers: list[tuple[str, str]] = field(default_factory=list)
+    personal: list[Personal] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
     raw_ends: dict[int, int] = field(default_factory=dict)
     spoken_of: set[int] = field(default_factory=set)
@@ -62,7 +64,9 @@ class Chunk:
 
     def changes(self, positions: Mapping[tuple[str, int], int], accepted: Mapping[tuple[str, str], int]) -> Changes:
         """Everything so far as one transaction."""
-        batch = Batch(self.transitions, self.states, {}, self.receipts, self.dead, self.identifiers)
+        batch = Batch(
+            self.transitions, self.states, {}, self.receipts, self.dead, self.identifiers, personal=self.personal
+        )
         return Changes(batch, accepted, positions)
 
     @property
@@ -85,11 +89,12 @@ class Chunk:
         self.spoken_of.add(record.partition)
 
     def _receipts(self, record: Fetched) -> None:
-        end, receipts, identifiers = receipts_of(record.value or b"", partition=record.partition)
+        end, receipts, identifiers, personal = receipts_of(record.value or b"", partition=record.partition)
         if type(end) is not int:
             raise RecordError("receipts record: next_offset is no number")
         self.receipts += receipts
         self.identifiers += identifiers
+        self.personal += personal
         self.raw_ends[record.partition] = max(end, self.raw_ends.get(record.partition, 0))
         self.spoken_of.add(record.partition)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from processors.classify import Classifier
 from processors.normalize import Normalizer
 from processors.partition import PartitionProcessor
+from processors.personal import Seal
 from schemas.batch import Batch, Receipt
 from schemas.codec import RecordError, check
 from schemas.kafka_outputs import (
@@ -36,6 +37,9 @@ NORMALIZE = Normalizer(Classifier.load(None))
 SENT = [*documented(), braze("d1", "sent", reason="a\u2028b")]
 
 
+SEAL = Seal("a secret of thirty-two characters", encrypted=True)
+
+
 class NothingYet:
     """A `StateStore` before the first message."""
 
@@ -54,7 +58,7 @@ def batch_of(picked: list[int], *, first: int = 0) -> Batch:
             *(one.content_type, one.content_encoding, one.body),
         )
         records.append(LogRecord(offset, postback))
-    return PartitionProcessor(normalize=NORMALIZE, store=NothingYet()).handle(records)
+    return PartitionProcessor(normalize=NORMALIZE, store=NothingYet(), seal=SEAL).handle(records)
 
 
 def placed(record: LogRecord, partition: int, *, body: bool) -> LogRecord:
@@ -83,6 +87,7 @@ def test_there_and_back(batch: Batch, partition: int) -> None:
         99,
         [one._replace(record=placed(one.record, partition, body=False)) for one in batch.receipts],
         batch.identifiers,
+        batch.personal,
     )
     check(ReceiptsRecord, orjson.loads(record.value))
     assert all(check(StatusRecord, orjson.loads(one.value)) for one in outputs.status)
@@ -138,9 +143,9 @@ def test_many_receipts_are_several_records_that_end_where_the_next_begins(count:
     read = [receipts_of(one.value, partition=0) for one in outputs_of(batch, partition=0, next_offset=9_999).receipts]
 
     assert len(read) == records
-    assert [end for end, _, _ in read] == [*range(2_000, 2_000 * records, 2_000), 9_999]
-    assert [names for _, _, names in read] == [[("name", "m")], *[[]] * (records - 1)]
-    assert [one.record.position for _, some, _ in read for one in some] == [one.record.position for one in receipts]
+    assert [one.next_offset for one in read] == [*range(2_000, 2_000 * records, 2_000), 9_999]
+    assert [one.identifiers for one in read] == [[("name", "m")], *[[]] * (records - 1)]
+    assert [one.record.position for some in read for one in some.receipts] == [one.record.position for one in receipts]
 
 
 @pytest.mark.parametrize("value", [b"", b"{", b"[]", b"null", b"\xff"])
