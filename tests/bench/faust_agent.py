@@ -1,7 +1,8 @@
 """The other peer of `sendtrace worker`: Faust as its tutorial shows it, an agent over a stream, a table, `topic.send`.
 
 Each postback is an event: folded by the same `PartitionProcessor`, its state in a Faust table whose changelog is the
-status topic, its outputs sent one by one. All settings are Faust's own.
+status topic, its outputs sent one by one, but no tallies: one for each event would be unfair. All settings are Faust's
+own.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from processors.faust_shell.raw_records import log_record_of
 from processors.normalize import Normalizer
 from processors.partition import PartitionProcessor
 from schemas.kafka_outputs import outputs_of, state_of
+from schemas.kafka_records import partition_of
 from schemas.records import StatusRecord
-from schemas.topics import DEAD, RAW, RECEIPTS, TRANSITIONS
+from schemas.topics import DEAD, FAILURES, RAW, RECEIPTS, TRANSITIONS
 from sendtrace.worker_process import _CACHED_MESSAGES
 from tests.bench.kafka_side import PARTITIONS
 
@@ -59,9 +61,9 @@ def make_app(task: AgentTask) -> faust.App:
         web_enabled=False,
         consumer_auto_offset_reset="earliest",
     )
-    raw, transitions, dead, receipts = (
+    raw, transitions, dead, receipts, failures = (
         app.topic(task.prefix + topic.name, key_type=bytes, value_type=bytes, value_serializer="raw")
-        for topic in (RAW, TRANSITIONS, DEAD, RECEIPTS)
+        for topic in (RAW, TRANSITIONS, DEAD, RECEIPTS, FAILURES)
     )
     status = cast(
         "MutableMapping[bytes, bytes]",
@@ -82,11 +84,13 @@ def make_app(task: AgentTask) -> faust.App:
             made = outputs_of(batch, partition=number, next_offset=message.offset + 1)
             for key, value, _ in made.status:
                 status[key or b""] = value
-            for topic, some in ((transitions, made.transitions), (dead, made.dead), (receipts, made.receipts)):
-                for key, value, headers in some:
-                    await topic.send(  # type: ignore[unused-awaitable]  # nor does the tutorial: Faust waits before it commits
-                        key=key, value=value, headers=headers, partition=number
-                    )
+            own = ((transitions, made.transitions), (dead, made.dead), (receipts, made.receipts))
+            sent = [(topic, number, output) for topic, some in own for output in some]
+            sent += [(failures, partition_of(one.key, "", PARTITIONS), one) for one in made.failures]
+            for topic, place, (key, value, headers) in sent:
+                await topic.send(  # type: ignore[unused-awaitable]  # nor does the tutorial: Faust waits before it commits
+                    key=key, value=value, headers=headers, partition=place
+                )
 
     return app
 

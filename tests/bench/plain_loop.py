@@ -11,6 +11,7 @@ import asyncio
 import gc
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,12 +26,17 @@ from processors.faust_shell.fold import SLICE_BYTES
 from processors.faust_shell.raw_records import log_record_of
 from processors.normalize import Normalizer
 from processors.partition import PartitionProcessor
-from schemas.kafka_outputs import Output, outputs_of, state_of
+from processors.tallies import Tallies
+from schemas.kafka_outputs import Output, outputs_of, state_of, tally_output
+from schemas.kafka_records import partition_of
 from schemas.records import StatusRecord
-from schemas.topics import DEAD, RAW, RECEIPTS, STATUS, TRANSITIONS
+from schemas.topics import DEAD, FAILURES, RAW, RECEIPTS, STATUS, TALLIES, TRANSITIONS
 from sendtrace.kept_running import GC_THRESHOLDS
 from sendtrace.worker_process import _CACHED_MESSAGES
+from tests.bench.kafka_side import PARTITIONS
 
+#: Topics with the partitions of the raw topic.
+_OWN: Final = (TRANSITIONS, STATUS, DEAD, RECEIPTS)
 _BATCH_BYTES: Final = 960 * 1024
 _FETCH_BYTES: Final = 1024 * 1024
 _POLL_MS: Final = 200
@@ -67,32 +73,43 @@ class Partition:
         self._producer = producer
         self._prefix = task.prefix
         self._store = ValuesStore()
+        self._tallies = Tallies()
         self._processor = PartitionProcessor(
             normalize=Normalizer(Classifier.load(None)), store=self._store, cached_messages=_CACHED_MESSAGES
         )
 
     async def handle(self, records: Sequence[Fetched]) -> list[asyncio.Future[RecordMetadata]]:
         """Fold them and hand everything to the producer; the acknowledgements."""
-        outputs: dict[str, list[Output]] = {topic.name: [] for topic in (TRANSITIONS, STATUS, DEAD, RECEIPTS)}
+        outputs = defaultdict[tuple[str, int], list[Output]](list)
         for part in _slices(records):
             batch = self._processor.handle([log_record_of(record) for record in part])
             made = outputs_of(batch, partition=self._number, next_offset=part[-1].offset + 1)
             self._store.values.update((key or b"", value) for key, value, _ in made.status)
-            for topic, some in zip(outputs, (made.transitions, made.status, made.dead, made.receipts), strict=True):
-                outputs[topic] += some
+            self._tallies.add(batch)
+            for topic, some in zip(_OWN, (made.transitions, made.status, made.dead, made.receipts), strict=True):
+                outputs[topic.name, self._number] += some
+            _add_keyed(outputs, FAILURES.name, made.failures)
             await asyncio.sleep(0)  # fetching and sending go on beside it
-        return [sent for topic, some in outputs.items() for sent in await self._send(topic, some)]
+        _add_keyed(outputs, TALLIES.name, map(tally_output, self._tallies.take()))
+        return [sent for place, some in outputs.items() for sent in await self._send(*place, some)]
 
-    async def _send(self, topic: str, outputs: Sequence[Output]) -> list[asyncio.Future[RecordMetadata]]:
+    async def _send(
+        self, topic: str, partition: int, outputs: Sequence[Output]
+    ) -> list[asyncio.Future[RecordMetadata]]:
         sent, batch = [], self._producer.create_batch()
         for key, value, headers in outputs:
             if batch.size() + len(value) > _BATCH_BYTES:
-                sent.append(await self._producer.send_batch(batch, self._prefix + topic, partition=self._number))
+                sent.append(await self._producer.send_batch(batch, self._prefix + topic, partition=partition))
                 batch = self._producer.create_batch()
             batch.append(timestamp=None, key=key, value=value, headers=headers)
         if batch.record_count():
-            sent.append(await self._producer.send_batch(batch, self._prefix + topic, partition=self._number))
+            sent.append(await self._producer.send_batch(batch, self._prefix + topic, partition=partition))
         return sent
+
+
+def _add_keyed(outputs: dict[tuple[str, int], list[Output]], topic: str, some: Iterable[Output]) -> None:
+    for output in some:
+        outputs[topic, partition_of(output.key, "", PARTITIONS)].append(output)
 
 
 def _slices(records: Sequence[Fetched]) -> Iterator[list[Fetched]]:

@@ -1,9 +1,9 @@
 """A peer of `sendtrace worker`: a quixstreams dataframe around the same core, on its RocksDB state.
 
-Row by row, as its rows come. Its changelog, compacted and keyed by message, stands for topic `status`; transitions,
-dead letters and receipts are written beside it. At least once, acks=all. The settings that differ from its own are
-those found to make it faster: commits every second, batches of up to a megabyte, a fetch queue that is looked into
-more often. Runs in an environment of its own (`peer_environment`).
+Row by row, as its rows come. Its changelog, compacted and keyed by message, stands for topic `status`; the other
+outputs are written beside it, under the row's key, but no tallies: one for each row would be unfair. At least once,
+acks=all. The settings that differ from its own are those found to make it faster: commits every second, batches of up
+to a megabyte, a fetch queue that is looked into more often. Runs in an environment of its own (`peer_environment`).
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from processors.normalize import Normalizer
 from processors.partition import PartitionProcessor
 from schemas.kafka_outputs import Output, outputs_of, state_of
 from schemas.records import StatusRecord
-from schemas.topics import DEAD, RAW, RECEIPTS, TRANSITIONS
+from schemas.topics import DEAD, FAILURES, RAW, RECEIPTS, TRANSITIONS
 from tests.bench.quix_task import QuixTask
 
+_WRITTEN: Final = (TRANSITIONS, DEAD, RECEIPTS, FAILURES)
 _COMMIT_S: Final = 1.0
 _PRODUCER: Final = {"acks": "all", "enable.idempotence": True, "linger.ms": 5, "batch.size": 1_000_000}
 _CONSUMER: Final = {"fetch.queue.backoff.ms": 10}
@@ -77,8 +78,8 @@ class Partition:
         made = outputs_of(batch, partition=self._number, next_offset=row.offset + 1)
         for key, value, _ in made.status:
             state.set_bytes((key or b"").decode(), value)
-        topics = ((TRANSITIONS, made.transitions), (DEAD, made.dead), (RECEIPTS, made.receipts))
-        return [Made(topic.name, output) for topic, some in topics for output in some]
+        by_topic = zip(_WRITTEN, (made.transitions, made.dead, made.receipts, made.failures), strict=True)
+        return [Made(topic.name, output) for topic, some in by_topic for output in some]
 
 
 def make_app(task: QuixTask) -> Any:  # noqa: ANN401  quixstreams' own, not installed for mypy
@@ -104,8 +105,9 @@ def make_app(task: QuixTask) -> Any:  # noqa: ANN401  quixstreams' own, not inst
 
     raw = app.topic(task.prefix + RAW.name, key_deserializer="bytes", value_deserializer="bytes")
     frame = app.dataframe(raw).apply(step, stateful=True, metadata=True, expand=True)
-    for name in (TRANSITIONS.name, DEAD.name, RECEIPTS.name):
-        _write(frame, app.topic(task.prefix + name, key_serializer="bytes", value_serializer="bytes"), name)
+    for written in _WRITTEN:
+        topic = app.topic(task.prefix + written.name, key_serializer="bytes", value_serializer="bytes")
+        _write(frame, topic, written.name)
     return app
 
 

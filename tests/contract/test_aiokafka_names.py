@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import ConcurrentTransactions
+from aiokafka.producer import sender
 
 from ingest.kafka_log import end_producer
 from sinks.tables.kafka_feed import end_consumer
@@ -57,6 +60,25 @@ async def test_a_consumer_whose_broker_is_gone_cancels_who_stops_it_and_ends_all
 
     assert not second._client._conns
     await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize(("already_in", "waited_s"), [([], 0.0123), ([TopicPartition("s", 0)], 0.03)])
+async def test_a_transaction_that_comes_too_early_is_begun_again_after_what_the_module_says(
+    monkeypatch: pytest.MonkeyPatch, already_in: list[TopicPartition], waited_s: float
+) -> None:
+    producer = AIOKafkaProducer(transactional_id="t", retry_backoff_ms=30)
+    producer._closed = True  # it never started
+    producer._txn_manager.txn_partitions.update(already_in)
+    handler = sender.AddPartitionsToTxnHandler(producer._sender, {TopicPartition("t", 0)})
+    monkeypatch.setattr(sender, "BACKOFF_OVERRIDE", 0.0123)
+
+    assert handler.handle_response(Refusal([("t", [(0, ConcurrentTransactions.errno)])])) == waited_s
+
+
+class Refusal(NamedTuple):
+    """What of a broker's answer is looked at."""
+
+    errors: list[tuple[str, list[tuple[int, int]]]]
 
 
 def _is_pausing(task: asyncio.Task[object]) -> bool:
