@@ -17,6 +17,7 @@ import orjson
 from typing_extensions import override
 
 from schemas.batch import Batch, DeadLetter, Receipt
+from schemas.personal import Digests
 from schemas.postback import LogRecord
 from schemas.records import PostbackEffect
 from schemas.times import hour_of
@@ -54,8 +55,8 @@ _SETTLED_BEFORE: Final = (
 class SqliteSink(SqliteTables):
     """A `TablesWriter`. Used by one thread; opens as `SqliteTables` does and raises what that raises."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, digests: Digests | None = None) -> None:
+        super().__init__(path, digests)
         self._db.execute(_RECEIPT_INDEX)
         self._rows_set_aside = 0
 
@@ -87,7 +88,7 @@ class SqliteSink(SqliteTables):
         refused = 0
         try:
             with self.transaction():
-                for table, row, batch in _apart(changes.batch):
+                for table, row, batch in _apart(self.held(changes.batch)):
                     self._db.execute("SAVEPOINT one_row")
                     try:
                         self._write_rows(batch)
@@ -104,6 +105,7 @@ class SqliteSink(SqliteTables):
         self._rows_set_aside += refused
 
     def _write_rows(self, batch: Batch) -> None:
+        batch = self.held(batch)
         found = sort_receipts(batch.receipts, self._effects(batch.receipts))
         new_dead, dead_again = self._sort_dead(batch.dead)
         new = batch._replace(receipts=found.new, dead=new_dead)
@@ -192,6 +194,8 @@ def _apart(batch: Batch) -> Iterator[tuple[str, object, Batch]]:
         yield "transitions", transition, _NOTHING._replace(transitions=[transition])
     for pair in batch.identifiers:
         yield "identifiers", pair, _NOTHING._replace(identifiers=[pair])
+    for row in batch.personal:
+        yield "personal_data", row, _NOTHING._replace(personal=[row])
     for dead in batch.dead:
         yield "dead_letters", dead, _NOTHING._replace(dead=[dead])
     for receipt in batch.receipts:

@@ -19,11 +19,15 @@ from typing import Any, Final, cast
 import orjson
 
 from schemas.batch import Batch, DeadLetter, Receipt
+from schemas.personal import Digests, Erased, Value
 from schemas.postback import KIND_POSTBACK, LogRecord, Postback
 from schemas.records import Fact, PostbackEffect, StatusRecord, Transition
 from schemas.tallies import Tally
 from schemas.times import epoch_ms, hour_of
+from sinks.personal.batches import held_to
+from sinks.personal.held import HeldList
 from sinks.tables.migrations import load, migrate
+from sinks.tables.sqlite_personal import add_erasures, erasures, forget_messages, last_erasure, put_personal
 
 MIGRATIONS_PACKAGE: Final = "sinks.tables.sqlite_migrations"
 _IDS_PER_QUERY: Final = 500
@@ -74,6 +78,7 @@ _INSERT_DEAD: Final = _insert(
     *("position", "dead_id", "source", "provider", "stage", "reason", "detail", "receipt_id", "received_at"),
     *("content_type", "content_encoding", "body"),
 )
+_NOW: Final = "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 _COUNT: Final = (
     "INSERT INTO audit (source, hour, applied, duplicates, dead) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (source, hour) DO UPDATE SET applied = applied + excluded.applied, "
@@ -90,10 +95,11 @@ class SqliteTables:
     """The one writer of the tables file, and the `StateStore` of the embedded processor.
 
     Used by one thread. Creates the file and brings its schema up to date; raises `MigrationError`
-    when it cannot, `sqlite3.Error` when the disk fails.
+    when it cannot, `sqlite3.Error` when the disk fails. With `digests` whatever is written is held to the
+    list of what was erased; without, writing beside such a list raises `ErasureKeyError`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, digests: Digests | None = None) -> None:
         self._db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, cached_statements=64)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
@@ -102,6 +108,8 @@ class SqliteTables:
         migrate(self._db, load(MIGRATIONS_PACKAGE))
         self._numbers: dict[str, int] = {}
         self._last_number: int | None = None
+        self._digests = digests
+        self._held = HeldList(digests)
 
     def close(self) -> None:
         """Close the file; an unfinished transaction is rolled back."""
@@ -133,6 +141,7 @@ class SqliteTables:
         """Drop what was remembered beside the file, after a batch that was not written."""
         self._numbers.clear()
         self._last_number = None
+        self._held = HeldList(self._digests)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -159,10 +168,29 @@ class SqliteTables:
 
     def write_speaking_of(self, others: Iterable[str], batch: Batch) -> None:
         """The same where it speaks of messages whose states it has not; one without a row raises `KeyError`."""
+        batch = self.held(batch)
         numbers = self._write_outputs(batch, others)
         self._db.executemany(_INSERT_POSTBACK, [_postback_row(receipt, numbers) for receipt in batch.receipts])
         self._db.executemany(_INSERT_DEAD, map(_dead_row, batch.dead))
         self._db.executemany(_COUNT, _counts(batch.receipts))
+
+    def held(self, batch: Batch) -> Batch:
+        """The batch without anything that was erased. Inside the transaction that writes it: the list is of now."""
+        redactor = self._held.redactor(last_erasure(self._db), lambda: erasures(self._db))
+        if redactor is None or self._digests is None:
+            return batch
+        kept, messages = held_to(redactor, batch)
+        if messages:  # shown to be an erased recipient's only now: what else is known of them goes too
+            now = str(self._db.execute(_NOW).fetchone()[0])
+            add_erasures(self._db, (self._digests.erased(Value("message", name), now) for name in messages))
+            forget_messages(self._db, messages)
+        return kept
+
+    def add_erasures(self, entries: Iterable[Erased]) -> None:
+        """Put entries on the list: those that outlived the file, before anything is replayed into it."""
+        with self.transaction():
+            add_erasures(self._db, entries)
+            self._held.redactor(last_erasure(self._db), lambda: erasures(self._db))
 
     def write_tallies(self, tallies: Iterable[Tally]) -> None:
         """Queue them for the incident step. Inside the transaction of the batches they count."""
@@ -198,8 +226,9 @@ class SqliteTables:
 
     def commit_retry(self, batch: Batch, retried_at: str, *, tallies: Iterable[Tally] = ()) -> None:
         """Write what a second try of dead letters changed: applied once, counted once."""
-        refused = {dead.record.position: dead for dead in batch.dead}
         with self.transaction():
+            batch = self.held(batch)
+            refused = {dead.record.position: dead for dead in batch.dead}
             numbers = self._write_outputs(batch)
             for receipt in batch.receipts:
                 dead = refused.get(receipt.record.position)
@@ -228,6 +257,8 @@ class SqliteTables:
         if batch.identifiers:
             named = [(identifier, numbers[message_id]) for identifier, message_id in batch.identifiers]
             self._db.executemany("INSERT OR IGNORE INTO identifiers VALUES (?, ?)", named)
+        if batch.personal:
+            put_personal(self._db, batch.personal)
         return numbers
 
     def _number(self, states: dict[str, StatusRecord], last: int, others: Iterable[str]) -> dict[str, int]:
