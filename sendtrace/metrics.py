@@ -22,6 +22,7 @@ class Label(StrEnum):
     """The labels there are, each with a closed set of values."""
 
     SOURCE = "source"  # the configured sources
+    SEVERITY = "severity"  # `schemas.incidents.SEVERITIES`
     REASON = "reason"  # `ingest.answers.ANSWERS`, or `schemas.rejections.RejectReason` for dead letters
     CAUSE = "cause"  # `ingest.auth.Denial`
     PARTITION = "partition"  # numbers of a topic's partitions
@@ -96,6 +97,14 @@ SINK_SET_ASIDE: Final = _counter("sink_rows_set_aside", None, "Rows the database
 SINK_CAUGHT_UP: Final = _gauge("sink_caught_up", None, "1 once everything there was at the start is in the tables.")
 SINK_TROUBLE: Final = _gauge("sink_trouble", None, "1 while Kafka or the database keeps it from work, else 0.")
 
+# `sendtrace sink parquet`, since this process started.
+PARQUET_ROWS: Final = _counter("parquet_rows", None, "Transitions in files that have their names.")
+PARQUET_FILES: Final = _counter("parquet_files", None, "Files closed and named, those of all datasets.")
+PARQUET_FILE_BYTES: Final = _counter("parquet_file_bytes", None, "Bytes of those files.")
+PARQUET_WAITING: Final = _gauge("parquet_waiting_rows", None, "Transitions in the tables that are in no file yet.")
+PARQUET_CAUGHT_UP: Final = _gauge("parquet_caught_up", None, "1 once less was waiting than one roll takes.")
+PARQUET_TROUBLE: Final = _gauge("parquet_trouble", None, "1 while the tables or the place keep it from work, else 0.")
+
 # The processor and its tables, since the data began.
 PROCESSED: Final = _gauge("processed_position_bytes", None, "Everything before it in the raw log is in the tables.")
 BACKLOG_BYTES: Final = _gauge("backlog_bytes", None, "Bytes of the raw log that are not in the tables yet.")
@@ -108,6 +117,7 @@ DEAD: Final = _gauge(
 DEAD_OPEN: Final = _gauge(
     "dead_letters_open", Label.REASON, "Dead letters that can be retried, within their retention."
 )
+INCIDENTS_OPEN: Final = _gauge("incidents_open", Label.SEVERITY, "Incidents that are open.")
 PROCESSOR_ALIVE: Final = _gauge("processor_alive", None, "1 while the processor runs, else 0.")
 PROCESSOR_RESTARTS: Final = _counter(
     "processor_restarts", None, "Restarts of the processor since this process started."
@@ -125,7 +135,7 @@ GATEWAY: Final = (
 CATALOGUE: Final = (
     *GATEWAY,
     *(LOG_BATCHES, LOG_RECORDS, LOG_BYTES, LOG_FSYNC, LOG_FAILED, LOG_REFUSED, LOG_END),
-    *(PROCESSED, BACKLOG_BYTES, BACKLOG_RECORDS, APPLIED, DUPLICATES, DEAD, DEAD_OPEN),
+    *(PROCESSED, BACKLOG_BYTES, BACKLOG_RECORDS, APPLIED, DUPLICATES, DEAD, DEAD_OPEN, INCIDENTS_OPEN),
     *(PROCESSOR_ALIVE, PROCESSOR_RESTARTS, TABLES_READABLE),
 )
 
@@ -146,4 +156,10 @@ WORKER: Final = (
 SINK: Final = (
     *(SINK_TRANSACTIONS, SINK_ROWS, SINK_LAG, SINK_NOT_UNDERSTOOD, SINK_SET_ASIDE),
     *(SINK_CAUGHT_UP, SINK_TROUBLE),
+)
+
+#: What `sendtrace sink parquet` tells.
+PARQUET: Final = (
+    *(PARQUET_ROWS, PARQUET_FILES, PARQUET_FILE_BYTES),
+    *(PARQUET_WAITING, PARQUET_CAUGHT_UP, PARQUET_TROUBLE),
 )

@@ -18,11 +18,12 @@ from typing_extensions import override
 
 from ingest.counters import Counters
 from ingest.file_log import LogStats
+from schemas.incidents import SEVERITIES
 from schemas.rejections import RejectReason
 from sendtrace import metrics
 from sendtrace.metrics import Kind, Metric
 from sendtrace.read_side import ReadSide
-from sinks.tables.tables_reader import AuditCount, Handled
+from sinks.tables.tables_reader import AuditCount, Handled, IncidentsReader
 from sinks.tables.trouble import TablesError
 
 #: Prometheus' text format; every scraper takes it, so nothing is negotiated.
@@ -110,6 +111,7 @@ def _tables(side: ReadSide, counters: Counters) -> Iterator[tuple[Metric, Values
     yield metrics.BACKLOG_BYTES, max(0, end - position)
     yield metrics.BACKLOG_RECORDS, sum(side.log.count_from(position, end).values())
     yield from outcome_values(handled, sources=counters.sources)
+    yield from incident_values(side.reader)
 
 
 def outcome_values(handled: Handled, *, sources: Iterable[str] = ()) -> Iterator[tuple[Metric, Values]]:
@@ -120,6 +122,11 @@ def outcome_values(handled: Handled, *, sources: Iterable[str] = ()) -> Iterator
     yield metrics.DUPLICATES, _by_source((count.source, count.duplicates) for count in known)
     yield metrics.DEAD, _by_source((count.source, count.dead) for count in known)
     yield metrics.DEAD_OPEN, {**dict.fromkeys(map(str, RejectReason), 0), **open_dead}
+
+
+def incident_values(reader: IncidentsReader) -> Iterator[tuple[Metric, Values]]:
+    """What is open, every severity named."""
+    yield metrics.INCIDENTS_OPEN, {**dict.fromkeys(SEVERITIES, 0), **reader.open_incidents()}
 
 
 def _by_source(counts: Iterator[tuple[str, int]]) -> dict[str, int]:

@@ -20,6 +20,7 @@ from sendtrace.terminal import STYLES, padded, safe
 NONE: Final = "–"
 _DATE_CHARS: Final = len("2020-08-31")
 _LABEL_CHARS: Final = 11
+_SHORT_ID_CHARS: Final = 8
 _SECOND_MS: Final = 1_000
 _MINUTE_MS: Final = 60 * _SECOND_MS
 _HOUR_MS: Final = 60 * _MINUTE_MS
@@ -97,6 +98,10 @@ def _head(detail: MessageDetail, meanings: Mapping[str, Meaning]) -> Iterator[Te
     yield from _class(detail["bounce_class"], meanings)
     yield from _labelled("times", _times(detail))
     yield from _labelled("postbacks", _counts(detail))
+    for incident in detail["incidents"]:
+        style = "red" if incident["state"] == "open" else "dim"
+        name = f"{incident['incident_id'][:_SHORT_ID_CHARS]}  {incident['title']}"
+        yield Text.assemble(("incident".ljust(_LABEL_CHARS), "dim"), (incident["state"], style), f"  {safe(name)}")
 
 
 def _class(word: str | None, meanings: Mapping[str, Meaning]) -> Iterator[Text]:

@@ -28,7 +28,10 @@ from sendtrace.web_api import ENDPOINTS, Endpoint
 from sendtrace.web_docs import docs, openapi
 from sendtrace.web_guard import Guard
 from sendtrace.web_health import livez, metrics_of, readyz_of
-from sendtrace.web_page import HTML_HEADERS, page
+from sendtrace.web_html import HTML_HEADERS
+from sendtrace.web_incidents import incident_page
+from sendtrace.web_message import message_page
+from sendtrace.web_page import page
 from sendtrace.web_query import read_query
 from sinks.tables.pages import CursorError
 from sinks.tables.trouble import TablesError
@@ -53,6 +56,8 @@ def read_app(side: Readable, health: Sequence[Route], *, token: str | None, host
             Route("/livez", livez),
             *health,
             Route("/", lambda _request: page(side)),
+            Route("/incidents/{incident_id}", lambda request: incident_page(side, request.path_params["incident_id"])),
+            Route("/messages/{message_id}", lambda request: message_page(side, request.path_params["message_id"])),
             Route("/docs", _fixed(docs().encode(), HTML_HEADERS)),
             Route("/openapi.json", _fixed(orjson.dumps(openapi()), {"Content-Type": "application/json"})),
             *(Route(endpoint.path, _answers(endpoint, side)) for endpoint in ENDPOINTS),

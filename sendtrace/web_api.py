@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from schemas.incident_views import IncidentDetail
+from schemas.incidents import SEVERITIES, Incident
 from schemas.records import Audit, DeadLetterView, MessageDetail, MessageStatus
 from schemas.rejections import RejectReason
 from schemas.statuses import STATUS, Outcome
@@ -74,11 +76,33 @@ def _audit(side: Readable, asked: dict[str, str], _path: Mapping[str, str]) -> o
     return account
 
 
-def _listed(name: str, page: Page[MessageStatus] | Page[DeadLetterView]) -> dict[str, object]:
+def _incidents(side: Readable, asked: dict[str, str], _path: Mapping[str, str]) -> object:
+    page = side.reader.incidents(
+        state=asked.get("state"),
+        severity=asked.get("severity"),
+        source=asked.get("source"),
+        campaign_id=asked.get("campaign_id"),
+        class_=asked.get("class"),
+        rule=asked.get("rule"),
+        limit=limit_of(asked),
+        cursor=asked.get("cursor"),
+    )
+    return _listed("incidents", page)
+
+
+def _incident(side: Readable, _asked: dict[str, str], path: Mapping[str, str]) -> object:
+    found = side.reader.incident(path["incident_id"])
+    if found is None:
+        raise ApiError(404, "not_found", "there is no incident of this id; /v1/incidents lists them")
+    return found
+
+
+def _listed(name: str, page: Page[MessageStatus] | Page[DeadLetterView] | Page[Incident]) -> dict[str, object]:
     return {name: page.items, "next_cursor": page.next_cursor}
 
 
 _SOURCE: Final = Parameter(name="source", about="only of this source")
+_CAMPAIGN: Final = Parameter(name="campaign_id", about="only of this campaign")
 
 ENDPOINTS: Final = (
     Endpoint(
@@ -93,7 +117,7 @@ ENDPOINTS: Final = (
             Parameter(name="external_send_id", about="the sender's own id"),
             _SOURCE,
             Parameter(name="status", about="only those that have this status now", words=tuple(STATUS)),
-            Parameter(name="campaign_id", about="only of this campaign"),
+            _CAMPAIGN,
             Parameter(name="outcome", about="only those with this outcome", words=tuple(map(str, Outcome))),
             LIMIT,
             CURSOR,
@@ -122,6 +146,30 @@ ENDPOINTS: Final = (
         record=DeadLetterView,
         answer=_dead,
         list_name="dead",
+    ),
+    Endpoint(
+        path="/v1/incidents",
+        about="Incidents by their latest news, newest first, for which everything that is asked holds.",
+        parameters=(
+            Parameter(name="state", about="only those that are so now", words=("open", "resolved")),
+            Parameter(name="severity", about="only those of this severity", words=SEVERITIES),
+            _SOURCE,
+            _CAMPAIGN,
+            Parameter(name="class", about="only of this class, why messages failed in words of ours"),
+            Parameter(name="rule", about="only of this rule of the settings"),
+            LIMIT,
+            CURSOR,
+        ),
+        record=Incident,
+        answer=_incidents,
+        list_name="incidents",
+    ),
+    Endpoint(
+        path="/v1/incidents/{incident_id}",
+        about="One incident with its history and what became of telling people, oldest first.",
+        parameters=(),
+        record=IncidentDetail,
+        answer=_incident,
     ),
     Endpoint(
         path="/v1/audit",

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from schemas.codec import json_schema
 from sendtrace.web_api import ENDPOINTS, Endpoint
-from sendtrace.web_page import document
+from sendtrace.web_html import document
 from sendtrace.web_query import Parameter
 from sinks.tables.pages import MOST_ITEMS
 

@@ -1,16 +1,11 @@
 """The page for people: counts by status, what failed lately and why, whether everything adds up.
 
-Plain HTML made on the server, no script, nothing loaded from elsewhere. Every text that came from
-outside is escaped, isolated from the direction of its surroundings, and cut where it is long.
+Plain HTML made on the server (`sendtrace.web_html`).
 """
 
 from __future__ import annotations
 
-import re
-from base64 import b64encode
-from collections.abc import Iterable, Sequence
-from hashlib import sha256
-from html import escape
+from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
 from typing import Final
@@ -22,56 +17,30 @@ from schemas.rejections import ADVICE, RejectReason
 from schemas.statuses import ORDER, STATUS, Outcome
 from sendtrace.kafka_topics import BrokerError
 from sendtrace.read_side import Readable, ReadSide
+from sendtrace.web_html import HTML_HEADERS, STYLE, second, table, text
+from sendtrace.web_incidents import open_incidents
 
 _FAILURES: Final = 12
-_TEXT_CHARS: Final = 240
 _NAME_CHARS: Final = 40
-_BLANK: Final = re.compile(r"\s+")
-#: Control characters, and those that turn the direction of what follows.
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_UNPRINTABLE: Final = "\N{REPLACEMENT CHARACTER}"
 _MARKS: Final = {Outcome.DELIVERED: "good", Outcome.FAILED: "bad", Outcome.PENDING: "wait"}
 
-_STYLE: Final = files("sendtrace").joinpath("web_page.css").read_text("utf-8")
 _PAGE: Final = Template(files("sendtrace").joinpath("web_page.html").read_text("utf-8"))
-_STYLE_DIGEST: Final = b64encode(sha256(_STYLE.encode()).digest()).decode()
-#: Nothing may run or be loaded; the one style sheet inside the page is named by its digest.
-HTML_HEADERS: Final = {
-    "Content-Type": "text/html; charset=utf-8",
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_DIGEST}'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
-}
 
 
 def page(side: Readable) -> Response:
     """The page as of now. Reads the disk: for the thread pool."""
     counts = side.reader.counts_by_status()
     html = _PAGE.substitute(
-        style=_STYLE,
+        style=STYLE,
         title=f"{sum(counts.values()):,} messages",
         messages=f"{sum(counts.values()):,}",
         parts=_parts(side),
+        incidents=open_incidents(side.reader),
         statuses=_statuses(counts, side.reader.latest_reasons()),
         failures=_failures(side.reader.messages(outcome="failed", limit=_FAILURES).items),
         dead=_dead(side.reader.handled().open_dead),
     )
     return Response(html, headers=HTML_HEADERS)
-
-
-def document(title: str, content: str) -> str:
-    """Another page in the same clothes."""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>sendtrace: {title}</title><style>{_STYLE}</style></head>"
-        f'<body><main><h1><a href="/">sendtrace</a>: {title}</h1>{content}</main></body></html>'
-    )
-
-
-def text(value: str, *, most_chars: int = _TEXT_CHARS) -> str:
-    """A text from outside as HTML: on one line, cut, escaped, isolated; what cannot be seen as U+FFFD."""
-    plain = _CONTROL.sub(_UNPRINTABLE, _BLANK.sub(" ", value))
-    return f"<bdi>{escape(plain if len(plain) <= most_chars else plain[:most_chars] + '…')}</bdi>"
 
 
 def _parts(side: Readable) -> str:
@@ -138,7 +107,7 @@ def _statuses(counts: dict[str, int], reasons: dict[str, list[str]]) -> str:
         for word in sorted(counts, key=ORDER.__getitem__)
         for mark in [_MARKS[STATUS[word].outcome]]
     ]
-    return _table(("status", "messages", "share", "latest reasons"), rows)
+    return table(("status", "messages", "share", "latest reasons"), rows)
 
 
 def _failures(messages: Sequence[MessageStatus]) -> str:
@@ -146,8 +115,8 @@ def _failures(messages: Sequence[MessageStatus]) -> str:
         return "<p>None.</p>"
     rows = [
         (
-            f'<td class="time">{message["last_received_at"][:19].replace("T", " ")}</td>'
-            f'<td><a href="/v1/messages/{message["message_id"]}">{_name(message)}</a></td>'
+            f'<td class="time">{second(message["last_received_at"])}</td>'
+            f'<td><a href="/messages/{message["message_id"]}">{_name(message)}</a></td>'
             f"<td>{text(message['source'])}{text(message['channel'] or '')}</td>"
             f'<td class="bad">{message["status"]}</td>'
             f"<td>{text(message['reason'] or 'no reason given')}"
@@ -155,7 +124,7 @@ def _failures(messages: Sequence[MessageStatus]) -> str:
         )
         for message in messages
     ]
-    return _table(("last news (UTC)", "message", "source, channel", "status", "reason, class"), rows)
+    return table(("last news (UTC)", "message", "source, channel", "status", "reason, class"), rows)
 
 
 def _name(message: MessageStatus) -> str:
@@ -173,10 +142,4 @@ def _dead(open_dead: dict[str, int]) -> str:
         )
         for reason, count in sorted(open_dead.items(), key=lambda row: (-row[1], row[0]))
     ]
-    return _table(("reason", "bodies", "what to do"), rows)
-
-
-def _table(names: Iterable[str], rows: Iterable[str]) -> str:
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return table(("reason", "bodies", "what to do"), rows)

@@ -24,7 +24,7 @@ from typing_extensions import override
 from sendtrace import metrics
 from sendtrace.kafka_log_view import KafkaLogView
 from sendtrace.logs import configure_logs
-from sendtrace.metrics_collector import family_of, outcome_values
+from sendtrace.metrics_collector import family_of, incident_values, outcome_values
 from sendtrace.read_side import KafkaReadSide
 from sendtrace.serving import StartError, admin_server, listen, served, stop_signals, url
 from sendtrace.settings import Settings, SettingsError
@@ -108,7 +108,7 @@ class TablesCollector(Collector):
     def collect(self) -> Iterator[Family]:
         """For one scrape. Asks the database, so never on an event loop."""
         try:
-            outcomes = list(outcome_values(self._reader.handled()))
+            outcomes = [*outcome_values(self._reader.handled()), *incident_values(self._reader)]
         except _UNREADABLE as error:
             _log.error("metrics: tables cannot be read: %s", error)
             outcomes = []

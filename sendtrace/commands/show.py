@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Annotated, Final
 
 import typer
 
-from processors.classify import Classifier
-from processors.normalize import Normalizer
 from schemas.codec import encode
-from schemas.event import Event
-from schemas.postback import KIND_POSTBACK, Postback
-from schemas.records import MessageDetail, PostbackView
-from schemas.times import epoch_ms
+from schemas.records import MessageDetail
 from sendtrace.commands.common import OK, AsJson, Config, Data, TroubleError
 from sendtrace.commands.places import Place, place_of
+from sendtrace.message_story import Storyteller
 from sendtrace.terminal import STYLES, Cell, Grid, safe, say, say_text, show_grid
-from sendtrace.timeline import NONE, Meaning, Said, moment, name_of, timeline
+from sendtrace.timeline import NONE, moment, name_of
 
 _MOST_TIMELINES: Final = 3
 _MOST_FOUND: Final = 100
 _SECOND_CHARS: Final = len("2020-08-31 18:58:42")
-_GZIP_MAGIC: Final = b"\x1f\x8b"
 
 Identifier = Annotated[
     str,
@@ -64,40 +58,12 @@ def details_of(place: Place, identifier: str) -> list[MessageDetail]:
 
 
 def _timelines(found: Sequence[MessageDetail]) -> None:
-    classifier = Classifier.load(None)
-    meanings = {word: Meaning(known.meaning, known.advice) for word, known in classifier.catalogue.items()}
-    normalize = Normalizer(classifier)
+    storyteller = Storyteller()
     for number, detail in enumerate(found):
         if number:
             say()
-        for line in timeline(detail, said=_said(detail, normalize), meanings=meanings):
+        for line in storyteller.lines(detail):
             say_text(line)
-
-
-def _said(detail: MessageDetail, normalize: Normalizer) -> dict[str, Said]:
-    """What the folded postbacks say: they made no transition, so their bodies are read again."""
-    told = {transition["receipt_id"] for transition in detail["transitions"]}
-    said = {}
-    for postback in detail["postbacks"]:
-        if postback["receipt_id"] not in told and postback["body_base64"] is not None:
-            event = normalize(_postback(detail, postback, b64decode(postback["body_base64"])))
-            if isinstance(event, Event):
-                said[postback["receipt_id"]] = Said(event.provider_status, event.provider_time, event.reason)
-    return said
-
-
-def _postback(detail: MessageDetail, postback: PostbackView, body: bytes) -> Postback:
-    return Postback(
-        source=detail["source"],
-        provider=detail["provider"],
-        kind=KIND_POSTBACK,
-        receipt_id=postback["receipt_id"],
-        received_ms=epoch_ms(postback["received_at"]),
-        content_type=postback["content_type"],
-        # The timeline has no header for it; no JSON and no form begins with these two bytes.
-        content_encoding="gzip" if body.startswith(_GZIP_MAGIC) else "",
-        body=body,
-    )
 
 
 def _list(found: Sequence[MessageDetail]) -> None:
