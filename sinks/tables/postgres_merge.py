@@ -18,6 +18,7 @@ from schemas.records import PostbackEffect, StatusRecord, Transition
 from schemas.times import hour_of
 from sinks.tables.changes import Sorted, sort_receipts
 from sinks.tables.postgres_connect import Connection, Row
+from sinks.tables.postgres_personal import personal_aside, put_personal
 from sinks.tables.postgres_refused import Aside, escaped, keep
 from sinks.tables.postgres_rows import (
     DEAD_LETTER_COLUMNS,
@@ -103,6 +104,7 @@ def write_batch(db: Connection, batch: Batch, accepted: Mapping[tuple[str, str],
     refused = _keep_states(db, list(batch.states.values()))
     refused += _keep_transitions(db, batch.transitions)
     refused += keep(db, "identifiers", batch.identifiers, lambda some: _put_names(db, some), _name_aside)
+    refused += keep(db, "personal_data", batch.personal, lambda some: put_personal(db, some), personal_aside)
     refused += _keep_receipts(db, found)
     refused += _keep_dead(db, batch.dead, found.settled)
     counts = _counts(found, accepted)

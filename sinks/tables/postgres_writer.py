@@ -12,10 +12,13 @@ from typing import Final
 
 import psycopg
 
+from schemas.personal import Digests
 from schemas.topics import FAILURES, TALLIES
+from sinks.personal.held import HeldList
 from sinks.tables.changes import Changes, Positions
 from sinks.tables.postgres_connect import Connection, connect
 from sinks.tables.postgres_merge import STAGING, write_batch
+from sinks.tables.postgres_personal import held
 from sinks.tables.postgres_schema import AlreadyWritingError, lock, migrate
 from sinks.tables.trouble import TablesError
 
@@ -39,11 +42,14 @@ class PostgresTables:
 
     `url` is what libpq takes. The constructor waits while another sink writes, or raises
     `AlreadyWritingError` with `wait=False`; raises `MigrationError` when the schema is newer than this
-    release or cannot be made, `psycopg.OperationalError` when the database is away.
+    release or cannot be made, `psycopg.OperationalError` when the database is away. Rows are held to the list
+    of what was erased, which is kept under the key of `digests`.
     """
 
-    def __init__(self, url: str, *, wait: bool = True) -> None:
+    def __init__(self, url: str, *, wait: bool = True, digests: Digests | None = None) -> None:
         self._url = url
+        self._digests = digests
+        self._held = HeldList(digests)
         self._rows_set_aside = 0
         self._db: Connection | None = self._open(wait=wait)
         self._known: Positions = {}
@@ -77,12 +83,13 @@ class PostgresTables:
         another sink has taken over or an own session that was cut off is not over yet: call again, with
         the same changes. Raises `PositionsMovedError` where that would not help.
         """
-        with self._trouble():
+        with self._trouble(), self._list_of_now():
             db = self._connected()
             with db.transaction():
                 if self._is_written(_positions(db, " FOR UPDATE"), changes.positions):
                     return
-                refused = write_batch(db, changes.batch, changes.accepted)
+                batch = held(db, self._held, self._digests, changes.batch)
+                refused = write_batch(db, batch, changes.accepted)
                 places = list(changes.positions)
                 columns = ([topic for topic, _ in places], [partition for _, partition in places])
                 db.execute(SET_AT, (*columns, list(changes.positions.values())))
@@ -113,6 +120,15 @@ class PostgresTables:
             db.close()
             raise
         return db
+
+    @contextlib.contextmanager
+    def _list_of_now(self) -> Iterator[None]:
+        """What was read of the list of what was erased is forgotten with a transaction that was not written."""
+        try:
+            yield
+        except BaseException:
+            self._held = HeldList(self._digests)
+            raise
 
     @contextlib.contextmanager
     def _trouble(self) -> Iterator[None]:
