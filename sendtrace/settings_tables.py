@@ -30,3 +30,7 @@ class TablesSettings(SettingsTable):
     postgres: Annotated[SecretStr, Field(min_length=1), AfterValidator(_conninfo)] | None = Field(
         default=None, description=_POSTGRES
     )
+    #: A year and a month: the same month a year ago can still be looked at.
+    transitions_retention_days: int = Field(
+        default=400, ge=1, le=36_500, description="a whole number of days from 1 to 36500"
+    )

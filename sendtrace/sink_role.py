@@ -11,6 +11,7 @@ import uvloop
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
 from sendtrace.kafka_role import health_app, require_brokers
 from sendtrace.logs import configure_logs
@@ -18,7 +19,7 @@ from sendtrace.metrics_sink import SinkCollector
 from sendtrace.processor_loop import AlreadyRunningError, processor_lock
 from sendtrace.serving import StartError, admin_server, listen, prepare, served, stop_signals, url
 from sendtrace.settings import Settings
-from sendtrace.tables_store import open_tables_writer, postgres_of
+from sendtrace.tables_store import open_tables_writer, postgres_of, retention_of
 from sendtrace.web_answers import json_answer
 from sinks.tables.kafka_sink import KafkaSink
 from sinks.tables.migrations import MigrationError
@@ -65,6 +66,7 @@ async def serving(
         brokers=settings.kafka.bootstrap_servers,
         prefix=settings.kafka.topic_prefix,
         open_writer=lambda: open_tables_writer(settings),
+        retention=lambda: retention_of(settings, SystemClock().now_ms()),
     )
     admin = health_app(settings, SinkCollector(sink.stats), _readyz_of(sink))
     with _alone(paths, settings):

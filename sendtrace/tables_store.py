@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from schemas.times import iso_ms
 from sendtrace.data_paths import DataPaths
 from sendtrace.settings import Settings
-from sinks.tables.changes import TablesWriter
+from sinks.tables.changes import Retention, TablesWriter
 from sinks.tables.incident_orders import IncidentOrders
 from sinks.tables.sqlite_incident_orders import SqliteIncidentOrders
 from sinks.tables.sqlite_reader import SqliteReader
 from sinks.tables.sqlite_sink import SqliteSink
 from sinks.tables.tables_reader import TablesReader
+
+_DAY_MS: Final = 86_400_000
 
 
 def postgres_of(settings: Settings) -> str | None:
@@ -28,6 +33,15 @@ def is_on_kafka(settings: Settings) -> bool:
     if DataPaths(settings.storage.directory).raw.is_dir():
         return False
     return bool(settings.kafka.bootstrap_servers) or postgres_of(settings) is not None
+
+
+def retention_of(settings: Settings, now_ms: int) -> Retention:
+    """What the tables sink is to delete now."""
+
+    def before(days: int) -> str:
+        return iso_ms(now_ms - days * _DAY_MS)
+
+    return Retention(before(settings.storage.dead_retention_days), before(settings.tables.transitions_retention_days))
 
 
 def open_tables_writer(settings: Settings) -> TablesWriter:

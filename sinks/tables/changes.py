@@ -29,6 +29,20 @@ class Changes(NamedTuple):
     positions: Positions
 
 
+class Retention(NamedTuple):
+    """What is to go: everything received before a time (`schemas.times`), of each table its own."""
+
+    dead_letters_before: str
+    transitions_before: str
+
+
+class Expired(NamedTuple):
+    """What went: dead letters, and partitions of `transitions` by name."""
+
+    dead_letters: int
+    partitions: list[str]
+
+
 class TablesWriter(Protocol):
     """The one writer of a set of tables on Kafka. Blocking; used by one thread."""
 
@@ -45,6 +59,13 @@ class TablesWriter(Protocol):
         """Everything of `changes`, or nothing. A row the database refuses is set aside with its reason,
         the others are kept; trouble with the database itself is raised, and the same changes may be
         given again."""
+        ...
+
+    def expire(self, retention: Retention) -> Expired:
+        """Delete what has had its time. Outside `write_changes`; what cannot go now goes at the next call.
+
+        Transitions go by whole months, and stay in SQLite; counts in `audit` stay.
+        """
         ...
 
     def close(self) -> None:

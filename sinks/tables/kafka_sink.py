@@ -11,110 +11,63 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
-import psycopg
+from typing_extensions import override
 
-from sinks.tables.changes import TablesWriter
+from sinks.tables.changes import Retention, TablesWriter
 from sinks.tables.kafka_chunk import SUNK, Chunk
-from sinks.tables.kafka_feed import KAFKA_TROUBLE, Feed, Offsets, feed, told
-from sinks.tables.trouble import TablesError
+from sinks.tables.kafka_feed import Feed, Offsets, feed
+from sinks.tables.kafka_session import MEASURE_PERIOD_S, KafkaSession, SessionStats, is_before
 
 _WAIT_MS: Final = 200
-_MEASURE_PERIOD_S: Final = 1.0
-_PROGRESS_S: Final = 15.0
-_FIRST_PAUSE_S: Final = 0.2
-_LONGEST_PAUSE_S: Final = 5.0
-TABLES_TROUBLE: Final = (sqlite3.Error, psycopg.Error, TablesError)
+_EXPIRE_PERIOD_S: Final = 3_600.0
 
 _log = logging.getLogger(__name__)
-_Result = TypeVar("_Result")
 
 
 @dataclass(slots=True)
-class SinkStats:
-    """What it did since the start, and how far it is behind: (topic, partition) → offsets."""
+class SinkStats(SessionStats):
+    """The same of the tables sink, with rows by the topic they came from."""
 
-    transactions: int = 0
     rows: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(SUNK, 0)))
-    not_understood: int = 0
     set_aside: int = 0
-    lag: Mapping[tuple[str, int], int] = field(default_factory=dict)
-    caught_up: bool = False
-    trouble: str | None = "not begun"
 
 
-class KafkaSink:
-    """Reads the topics with `prefix` and writes through one writer at a time, in a thread of its own.
+class KafkaSink(KafkaSession[TablesWriter]):
+    """Reads the topics with `prefix` and writes through one writer at a time (`KafkaSession`).
 
-    `open_writer` is called in that thread, again after each trouble; what it raises beside trouble
-    (a schema of a newer release) ends `run`.
+    `retention` says what is to go by now; it is asked once an hour.
     """
 
-    def __init__(self, *, brokers: tuple[str, ...], prefix: str, open_writer: Callable[[], TablesWriter]) -> None:
+    def __init__(
+        self,
+        *,
+        brokers: tuple[str, ...],
+        prefix: str,
+        open_writer: Callable[[], TablesWriter],
+        retention: Callable[[], Retention] | None = None,
+    ) -> None:
         self.stats = SinkStats()
-        self._brokers = brokers
+        super().__init__(brokers=brokers, open_tables=open_writer, stats=self.stats)
         self._prefix = prefix
-        self._open_writer = open_writer
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tables")
-        self._progressed_s = float("-inf")
+        self._retention = retention
+        self._expired_s = float("-inf")
         self._measured_s = float("-inf")
         self._seen_ends: Offsets = {}
 
-    def is_ready(self) -> bool:
-        """Whether it has caught up once, and is at work."""
-        late = asyncio.get_running_loop().time() - self._progressed_s > _PROGRESS_S
-        return self.stats.caught_up and self.stats.trouble is None and not late
-
-    async def run(self) -> None:
-        """Until it is cancelled. What is being written then is written to its end."""
-        pause_s = 0.0
-        try:
+    @override
+    async def _work(self, tables: TablesWriter) -> None:
+        positions = await self._in_thread(tables.positions)
+        async with feed(self._brokers, self._prefix, positions) as source:
+            self._seen_ends, self._measured_s = {}, float("-inf")
             while True:
-                began = self.stats.transactions
-                try:
-                    await self._session()
-                except TABLES_TROUBLE as error:
-                    self._tell(f"tables: {str(error).partition(chr(10))[0]}")
-                except KAFKA_TROUBLE as error:
-                    self._tell(f"kafka: {told(self._brokers, error)}")
-                pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
-                pause_s = _FIRST_PAUSE_S if self.stats.transactions > began else pause_s
-                await asyncio.sleep(pause_s)
-        finally:
-            self._thread.shutdown(wait=False)
-
-    def _tell(self, trouble: str) -> None:
-        if trouble != self.stats.trouble:
-            _log.error("%s; trying again until it goes", trouble)
-        self.stats.trouble = trouble
-
-    async def _session(self) -> None:
-        """From the positions of the tables on, until something fails."""
-        writer = await self._open()
-        try:
-            positions = await self._in_thread(writer.positions)
-            async with feed(self._brokers, self._prefix, positions) as source:
-                self._seen_ends, self._measured_s = {}, float("-inf")
-                while True:
-                    await self._measure(source)
-                    await self._step(source, writer)
-        finally:
-            await asyncio.shield(self._in_thread(writer.close))
-
-    async def _open(self) -> TablesWriter:
-        """A writer, which nobody would close if this were cancelled meanwhile: it closes itself then."""
-        opening = self._thread.submit(self._open_writer)
-        try:
-            return await asyncio.wrap_future(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close_unwanted)
-            raise
+                await self._measure(source)
+                await self._expire(tables)
+                await self._step(source, tables)
 
     async def _step(self, source: Feed, writer: TablesWriter) -> None:
         """One transaction, or several where `status` has to be read on."""
@@ -123,7 +76,7 @@ class KafkaSink:
         positions = await source.positions()
         ends = await source.status_ends(chunk.spoken_of) if chunk.spoken_of else {}
         ahead = Chunk(states=chunk.states)
-        while _is_before(at := await source.positions(only_status=True), ends):
+        while is_before(at := await source.positions(only_status=True), ends):
             await self._write(writer, ahead, at, {})
             await self._measure(source)
             ahead = Chunk()
@@ -143,7 +96,7 @@ class KafkaSink:
             self.stats.set_aside += self._told_aside(writer.rows_set_aside - before)
             self.stats.transactions += 1
             self.stats.rows.update(chunk.rows)
-        self._progressed_s = asyncio.get_running_loop().time()
+        self._progressed()
 
     def _told_aside(self, rows: int) -> int:
         if rows:
@@ -153,25 +106,23 @@ class KafkaSink:
     async def _measure(self, source: Feed) -> None:
         """How far behind, once a second. It has caught up when it is where the topics ended a second ago."""
         now_s = asyncio.get_running_loop().time()
-        if now_s - self._measured_s < _MEASURE_PERIOD_S:
+        if now_s - self._measured_s < MEASURE_PERIOD_S:
             return
         at = {**await source.positions(), **{("raw", number): end for number, end in source.raw_next.items()}}
         behind = {place for place in self._seen_ends if place[0] in SUNK and at[place] < self._seen_ends[place]}
         self.stats.caught_up = self.stats.caught_up or bool(self._seen_ends and not behind)
         self._seen_ends, self._measured_s = await source.ends(), now_s
         self.stats.lag = {place: max(0, end - at[place]) for place, end in self._seen_ends.items()}
-        if self.stats.trouble is not None:
-            self.stats.trouble = None
-            _log.info("reading %d partitions", len(at))
+        self._is_well(len(at))
 
-    async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-
-def _close_unwanted(opening: Future[TablesWriter]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
-
-
-def _is_before(at: Offsets, ends: Offsets) -> bool:
-    return any(at[place] < end for place, end in ends.items())
+    async def _expire(self, writer: TablesWriter) -> None:
+        """Between two transactions."""
+        now_s = asyncio.get_running_loop().time()
+        if self._retention is None or now_s - self._expired_s < _EXPIRE_PERIOD_S:
+            return
+        retention = self._retention()
+        went = await self._in_thread(lambda: writer.expire(retention))
+        self._expired_s = now_s
+        if went.dead_letters or went.partitions:
+            months = ", ".join(went.partitions) or "no months"
+            _log.info("retention: %d dead letters and %s deleted", went.dead_letters, months)

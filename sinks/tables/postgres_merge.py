@@ -18,6 +18,7 @@ from schemas.records import PostbackEffect, StatusRecord, Transition
 from schemas.times import hour_of
 from sinks.tables.changes import Sorted, sort_receipts
 from sinks.tables.postgres_connect import Connection, Row
+from sinks.tables.postgres_partitions import make_for
 from sinks.tables.postgres_personal import personal_aside, put_personal
 from sinks.tables.postgres_refused import Aside, escaped, keep
 from sinks.tables.postgres_rows import (
@@ -141,6 +142,7 @@ def _keep_states(db: Connection, states: Sequence[StatusRecord]) -> int:
 def _keep_transitions(db: Connection, transitions: Sequence[Transition]) -> int:
     if not transitions:
         return 0
+    make_for(db, {transition.get("received_at") for transition in transitions})
     (last,) = db.execute(_LAST_TRANSITION).fetchone() or (0,)
     numbered = list(enumerate(transitions, start=last + 1))
 

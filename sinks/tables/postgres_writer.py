@@ -15,9 +15,10 @@ import psycopg
 from schemas.personal import Digests
 from schemas.topics import FAILURES, TALLIES
 from sinks.personal.held import HeldList
-from sinks.tables.changes import Changes, Positions
+from sinks.tables.changes import Changes, Expired, Positions, Retention
 from sinks.tables.postgres_connect import Connection, connect
 from sinks.tables.postgres_merge import STAGING, write_batch
+from sinks.tables.postgres_partitions import drop_before, make_ahead
 from sinks.tables.postgres_personal import held
 from sinks.tables.postgres_schema import AlreadyWritingError, lock, migrate
 from sinks.tables.trouble import TablesError
@@ -30,6 +31,11 @@ _OWN: Final = f"{POSITIONS} WHERE topic NOT IN ('{FAILURES.name}', '{TALLIES.nam
 SET_AT: Final = (
     "INSERT INTO positions SELECT * FROM unnest(%s::text[], %s::integer[], %s::bigint[]) "
     "ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset"
+)
+#: Some thousand at a time: no transaction holds rows, or the next batch, for long.
+_EXPIRE_DEAD: Final = (
+    "DELETE FROM dead_letters WHERE position = ANY(ARRAY("
+    "SELECT position FROM dead_letters WHERE received_at < %s LIMIT 5000))"
 )
 
 
@@ -96,6 +102,16 @@ class PostgresTables:
             self._known = {**self._known, **changes.positions}
             self._rows_set_aside += refused
 
+    def expire(self, retention: Retention) -> Expired:
+        """See `TablesWriter`. Makes the partitions of the next months besides. Raises as `write_changes` does."""
+        with self._trouble():
+            db = self._connected()
+            make_ahead(db)
+            deleted = 0
+            while count := db.execute(_EXPIRE_DEAD, (retention.dead_letters_before,)).rowcount:
+                deleted += count
+            return Expired(deleted, drop_before(db, retention.transitions_before))
+
     def _is_written(self, found: Positions, given: Positions) -> bool:
         """Whether the tables have these changes: the answer to an earlier commit of them may have been lost."""
         if given and all(found.get(place, 0) >= next_offset for place, next_offset in given.items()):
@@ -115,6 +131,7 @@ class PostgresTables:
         try:
             lock(db, wait=wait)
             migrate(db)
+            make_ahead(db)
             db.execute(STAGING)
         except BaseException:
             db.close()

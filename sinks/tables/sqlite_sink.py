@@ -21,7 +21,7 @@ from schemas.personal import Digests
 from schemas.postback import LogRecord
 from schemas.records import PostbackEffect
 from schemas.times import hour_of
-from sinks.tables.changes import Changes, Sorted, sort_receipts
+from sinks.tables.changes import Changes, Expired, Retention, Sorted, sort_receipts
 from sinks.tables.sqlite_writer import SqliteTables
 
 _IDS_PER_QUERY: Final = 500
@@ -82,6 +82,10 @@ class SqliteSink(SqliteTables):
         except BaseException:
             self.forget()
             raise
+
+    def expire(self, retention: Retention) -> Expired:
+        """See `TablesWriter`."""
+        return Expired(self.delete_dead_before(retention.dead_letters_before), [])
 
     def _write_apart(self, changes: Changes) -> None:
         """Row by row, so that those at fault stand alone."""

@@ -281,17 +281,6 @@ def test_a_postback_that_was_set_aside_is_known_when_it_comes_again(
     assert rows_of(postgres_url, "SELECT table_name, effect FROM set_aside") == [("postbacks", "applied")]
 
 
-def test_what_is_in_the_database_says_what_it_is(tables: PostgresTables, postgres_url: str) -> None:
-    tables.close()
-    silent = rows_of(
-        postgres_url,
-        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') "
-        "AND obj_description(oid) IS NULL ORDER BY 1",
-    )
-
-    assert silent == [("sendtrace_migrations",)]
-
-
 def test_the_view_of_facts_has_a_row_for_each(tables: PostgresTables, postgres_url: str) -> None:
     tables.write_changes(Stream().fold(braze("d1", "sent"), braze("d1", "bounced", reason="550 5.1.1 no")))
 

@@ -78,5 +78,5 @@ def test_anything_else_is_one_line_without_the_password(tmp_path: Path, value: s
 def test_it_is_masked_wherever_settings_are_shown(tmp_path: Path) -> None:
     found = settings(tmp_path, f'postgres = "{URL}"')
 
-    assert found.masked()["tables"] == {"postgres": "***"}
+    assert found.masked()["tables"] == {"postgres": "***", "transitions_retention_days": 400}
     assert "hunter2" not in json.dumps(found.masked()) + repr(found)
