@@ -17,7 +17,7 @@ from sinks.notifications.words import masked
 
 #: A target may ask for more patience than this, and does not get it.
 MOST_RETRY_AFTER_S: Final = 3_600.0
-FIRST_PAUSE_MS: Final = 2_000
+FIRST_PAUSE_MS: Final = 5_000
 MOST_PAUSE_MS: Final = 600_000
 DEFAULT_HORIZON_MS: Final = 24 * 3_600_000
 

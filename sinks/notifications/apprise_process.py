@@ -78,10 +78,11 @@ class _Guarded:
 
     def _checked(self, sock: socket.socket, address: Any) -> Any:  # noqa: ANN401  as above
         """The address with its name resolved, so that what is judged is what is connected to."""
+        if sock.family not in {socket.AF_INET, socket.AF_INET6}:
+            self.refused = "a connection within this machine"
+            raise GuardError(self.refused)
+        host, port, *rest = address
         try:
-            if sock.family not in {socket.AF_INET, socket.AF_INET6}:
-                raise GuardError("a connection within this machine")
-            host, port, *rest = address
             found = socket.getaddrinfo(host, port, family=sock.family, type=sock.type)
             reached = found[0][4]
             check_address(str(reached[0]), self._policy)
@@ -147,7 +148,7 @@ def main() -> int:
         guarded.install()
         result = send(task)
         if not result.sent and guarded.refused:
-            result = Result(sent=False, status=0, told=guarded.refused)
+            result = Result(sent=False, status=0, told=guarded.refused, usable=False)
         output.write(json.dumps(result._asdict()) + "\n")
         output.flush()
     return 0

@@ -58,12 +58,12 @@ class Links(NamedTuple):
         return f"{self.base_url}/incidents/{incident_id}"
 
     def incidents(self) -> str:
-        """The list of all."""
-        return f"{self.base_url}/incidents"
+        """The page that lists them."""
+        return f"{self.base_url}/"
 
     def message(self, message_id: str) -> str:
         """The timeline of one message."""
-        return f"{self.base_url}/v1/messages/{message_id}"
+        return f"{self.base_url}/messages/{message_id}"
 
 
 def masked(text: str) -> str:
