@@ -128,16 +128,17 @@ def _line(fault: _Fault, model: type[BaseModel], layers: Layers) -> str:
     if kind == "missing":
         return f"{layers.origin(keys)}: {key_text(loc)}: is missing, expected {place.expected}; add it"
     if why and place.is_table:
-        return _wrong_table(keys, why if ";" in why else f"{why}; correct it", model, layers)
+        return _wrong_table(loc, why if ";" in why else f"{why}; correct it", model, layers)
     return _wrong_value(loc, keys, value, why, model, layers)
 
 
-def _wrong_table(keys: Keys, why: str, model: type[BaseModel], layers: Layers) -> str:
+def _wrong_table(loc: tuple[int | str, ...], why: str, model: type[BaseModel], layers: Layers) -> str:
     """A sentence about a whole table. Where it begins with one of the table's keys, that key is named."""
+    keys = _keys(loc)
     named = (*keys, *why.split(" ", 1)[0].split("."))
     if _place(model, named).known:
-        return f"{layers.origin(named)}: {key_text(keys)}{'.' if keys else ''}{why}"
-    return f"{layers.origin(keys)}: {key_text(keys)}: {why}"
+        return f"{layers.origin(named)}: {key_text(loc)}{'.' if keys else ''}{why}"
+    return f"{layers.origin(keys)}: {key_text(loc)}: {why}"
 
 
 def _wrong_value(
@@ -184,6 +185,8 @@ def _step(node: object, key: str) -> tuple[_Place, object]:
         if found is None:
             return _NOWHERE, None
         return _NOWHERE._replace(known=True, expected="a number above 0", default=found.default, secret=False), None
+    if (item := _item(node)) is not None:
+        return _step(item, key)
     if get_origin(node) is dict:  # any name is known; what lies under it may be secret
         return _NOWHERE._replace(known=True, is_table=True, default=MISSING), get_args(node)[1]
     return _NOWHERE, None
@@ -203,10 +206,19 @@ def _field_place(field: FieldInfo | None) -> tuple[_Place, object]:
 
 
 def _is_table(node: object) -> bool:
-    return is_dataclass(node) or get_origin(node) is dict or (isinstance(node, type) and issubclass(node, BaseModel))
+    """Whether it is a table or several of one name, `[[…]]`."""
+    is_model = isinstance(node, type) and issubclass(node, BaseModel)
+    return is_dataclass(node) or get_origin(node) is dict or is_model or _item(node) is not None
+
+
+def _item(node: object) -> type[BaseModel] | None:
+    """What `[[…]]` has one of in each table: the model in a tuple of models."""
+    item = get_args(node)[0] if get_origin(node) is tuple else None
+    return item if isinstance(item, type) and issubclass(item, BaseModel) else None
 
 
 def _names(node: object) -> tuple[str, ...]:
+    node = _item(node) or node
     if isinstance(node, type) and issubclass(node, BaseModel):
         return tuple(node.model_fields)
     return tuple(field.name for field in fields(node)) if is_dataclass(node) else ()

@@ -29,6 +29,7 @@ from ingest.auth import Source
 from ingest.limits import Limits
 from ingest.segments import MAX_FRAME_BYTES, MAX_META_BYTES, PREFIX_BYTES
 from ingest.signatures import secret_bytes
+from sendtrace.settings_incidents import IncidentsSettings
 from sendtrace.settings_kafka import KafkaSettings
 from sendtrace.settings_table import SettingsTable, listed
 from sendtrace.settings_tables import TablesSettings
@@ -210,6 +211,7 @@ class Settings(BaseSettings):
     classifier: ClassifierSettings = Field(default_factory=ClassifierSettings, description="a table")
     kafka: KafkaSettings = Field(default_factory=KafkaSettings, description="a table")
     tables: TablesSettings = Field(default_factory=TablesSettings, description="a table")
+    incidents: IncidentsSettings = Field(default_factory=IncidentsSettings, description="a table")
 
     @classmethod
     @override

@@ -6,7 +6,7 @@ when it is trouble: so many within a time, a share of something, or nothing at a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import combinations
 from typing import Final, Literal, NamedTuple
@@ -106,21 +106,26 @@ def group_id(rule: str, labels: Labels) -> str:
     return blake2b(orjson.dumps(about), digest_size=16).hexdigest()
 
 
-def faults_of_rules(rules: Sequence[IncidentRule], classes: Mapping[str, object]) -> Iterator[str]:
-    """One line for each rule that could not work with these classes, or that says what another one says."""
-    for rule in rules:
-        for word in rule.match:
-            if word not in MATCH_WORDS and word not in classes:
-                known = ", ".join((*sorted(classes), *MATCH_WORDS))
-                yield f"rule {rule.name}: there is no class {word!r}; there are {known}"
+def unknown_words(rules: Iterable[IncidentRule], known: Container[str]) -> Iterator[tuple[str, str]]:
+    """The name of a rule and a word it matches that is not known."""
+    return ((rule.name, word) for rule in rules for word in rule.match if word not in known)
+
+
+def conflicts(rules: Sequence[IncidentRule]) -> Iterator[str]:
+    """One line for each two rules of which one would do, or of which nobody could tell which one is meant."""
     for one, other in combinations(rules, 2):
         if one.name == other.name:
-            yield f"rule {one.name}: there are two of this name, expected one; rename or remove one of them"
+            yield f"rules has two rules of the name {one.name}, expected one; rename or remove one of them"
         elif _about(one) == _about(other):
             yield (
-                f"rule {one.name}: overlaps with {other.name}, which matches the same with the same grouping;"
-                f' merge them, or put one of them into disable = ["{one.name}"]'
+                f"rules has {other.name}, which overlaps with {one.name}: they match the same with the same grouping;"
+                f" remove one of them, or give it the name of the other to replace it"
             )
+
+
+def counts_failures_only(words: Iterable[str]) -> bool:
+    """Whether all words are failures, statuses of failures or classes."""
+    return all(word in FAILURE_WORDS or word == FAILURES or word not in MATCH_WORDS for word in words)
 
 
 def _about(rule: IncidentRule) -> tuple[object, ...]:

@@ -64,7 +64,7 @@ def findings_of(settings: Settings) -> Iterator[Finding]:
     else:
         yield _port("gateway", settings.gateway.host, settings.gateway.port)
         yield _port("admin", settings.admin.host, settings.admin.port)
-    yield _rules(settings.classifier.rules)
+    yield from _rules(settings)
     if settings.kafka.bootstrap_servers:
         yield from _kafka(settings)
 
@@ -90,12 +90,21 @@ def _port(what: str, host: str, port: int) -> Finding:
     return Finding(True, what, f"{host} port {port} is free" if port else f"{host}, any free port")
 
 
-def _rules(path: Path | None) -> Finding:
+def _rules(settings: Settings) -> Iterator[Finding]:
+    """The classifier's rules, and those of incidents, which may speak of its classes."""
+    path = settings.classifier.rules
     try:
-        classes = len(Classifier.load(path).catalogue)
+        classes = Classifier.load(path).catalogue
     except RulesError as error:
-        return Finding(False, "rules", str(error))
-    return Finding(True, "rules", f"{path or 'built in'}, {classes} classes")
+        yield Finding(False, "rules", str(error))
+        return
+    yield Finding(True, "rules", f"{path or 'built in'}, {len(classes)} classes")
+    faults = settings.incidents.faults_of_classes(classes)
+    for fault in faults:
+        yield Finding(False, "incidents", fault)
+    if not faults:
+        names = ", ".join(rule.name for rule in settings.incidents.in_force())
+        yield Finding(True, "incidents", f"rules {names}" if names else "no rules")
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:
