@@ -116,7 +116,9 @@ class IncidentStep:
             group.buckets, group.judged, group.pending, group.candidates = {}, -1, [0, 0], []
         closed_ms = stored.closed_by_hand_ms
         if closed_ms is not None and closed_ms > (group.closed_ms or -1):
-            outputs.say(Teller(rule, self._catalogue, stored.group_id, group, watermark_ms).close(closed_ms))
+            outputs.say(
+                Teller(rule, self._catalogue, stored.group_id, group, watermark_ms).close(closed_ms, by_hand=True)
+            )
             group.closed_ms = closed_ms
             group.spells, group.buckets, group.candidates, group.pending = [], {}, [], [0, 0]
         return rule, group

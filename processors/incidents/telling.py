@@ -14,6 +14,7 @@ from processors.bounce_rules import BounceClass
 from processors.incidents.group_state import Group, Sample, Spell, Told
 from processors.incidents.rules import LATENESS_MS, IncidentRule
 from processors.incidents.texts import advice_of, title_of
+from schemas.incident_views import id_of_resolved_by_hand
 from schemas.incidents import SEVERITIES, Incident, IncidentChange, IncidentChangeWord, IncidentSample, Severity
 from schemas.times import iso_ms
 
@@ -54,13 +55,15 @@ class Teller:
             self._resolve(spell, ended_ms)
         return self._said()
 
-    def close(self, closed_ms: int) -> Said:
-        """Somebody resolved it by hand."""
+    def close(self, closed_ms: int, *, by_hand: bool = False) -> Said:
+        """It is over at once. `by_hand`: somebody resolved it, and the order has told so under the same id."""
         told = self._group.told
         spell = self._of_point(told.point_ms) if told is not None and told.ended_ms is None else None
         if spell is not None:
             self._spell = spell
             self._resolve(spell, max(closed_ms, spell.first_ms))
+            if by_hand:
+                self._changes[-1]["change_id"] = id_of_resolved_by_hand(self._group_id, closed_ms)
         return self._said()
 
     def _said(self) -> Said:

@@ -33,6 +33,8 @@ _TELL: Final = (
     "INSERT INTO incident_changes (change_id, incident_id, change, at, record, made_at) VALUES (?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (change_id) DO NOTHING"
 )
+# The step looks at it with its next call, whatever comes, and goes on from there.
+_LOOK_AT: Final = "UPDATE incident_groups SET due_ms = 0 WHERE group_id = ?"
 _SILENCE_LABEL: Final = "INSERT INTO silences (label, value, until, made_at) VALUES (?, ?, ?, ?)"
 _END_SILENCES: Final = "UPDATE silences SET until = ? WHERE label = ? AND value = ? AND until > ? RETURNING silence_id"
 
@@ -57,7 +59,10 @@ class IncidentOrders(ABC):
         return self._change(_SILENCE, until, incident_id)
 
     def resolve(self, incident_id: str, *, now: str) -> Incident | None:
-        """It is over: trouble before now counts no more, and people are told. `None` too where it is not open."""
+        """It is over: trouble before now counts no more, and people are told. `None` too where it is not open.
+
+        The incident step says the same when it comes to it, under the same change id.
+        """
         with self._ordering() as ask:
             found = ask.rows(_RESOLVE, now, now, incident_id) if _can_order(ask, incident_id) else []
             if not found:
@@ -69,6 +74,7 @@ class IncidentOrders(ABC):
                 "at": now,
                 "incident": incident,
             }
+            ask.rows(_LOOK_AT, incident_id)
             ask.rows(_TELL, change["change_id"], incident_id, "resolved", now, encode(change).decode(), now)
             return incident
 

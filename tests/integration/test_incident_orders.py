@@ -10,14 +10,21 @@ from pathlib import Path
 import orjson
 import pytest
 
+from processors.incidents.rules import DEFAULT_RULES
+from processors.incidents.step import IncidentStep
 from schemas.codec import check
 from schemas.incident_views import id_of_resolved_by_hand
 from schemas.incidents import IncidentChange
-from schemas.times import epoch_ms
+from schemas.records import Transition
+from schemas.times import epoch_ms, iso_ms
 from sinks.tables.postgres_incident_orders import PostgresIncidentOrders
 from sinks.tables.sqlite_incident_orders import SqliteIncidentOrders
+from sinks.tables.sqlite_incidents import SqliteIncidents, open_sqlite_incidents
+from sinks.tables.sqlite_reader import SqliteReader
+from sinks.tables.sqlite_sink import SqliteSink
 from sinks.tables.trouble import TablesError
 from tests.postgres.incidents_rig import Tables, at, db, incident
+from tests.unit.incident_rig import CATALOGUE, HOUR, NOON_MS, SECOND, failure
 
 __all__ = ["db"]
 
@@ -126,3 +133,32 @@ def test_an_order_waits_for_the_batch_that_is_being_written(db: Tables) -> None:
         ordering.join(20)
 
     assert db.rows("SELECT count, acknowledged_at FROM incidents") == [(2_000, at(10))]
+
+
+def test_the_step_agrees_with_who_resolved_it_by_hand_and_tells_nothing_twice(tmp_path: Path) -> None:
+    SqliteSink(tmp_path / "tables.db").close()
+    orders = SqliteIncidentOrders(tmp_path / "tables.db")
+    with (
+        closing(open_sqlite_incidents(tmp_path / "tables.db")) as written,
+        closing(SqliteReader(tmp_path / "tables.db")) as reader,
+    ):
+        step(written, NOON_MS, failure(NOON_MS, status="aborted", bounce_class="abort_template_error"))
+        (opened,) = reader.incidents(state="open").items
+        orders.resolve(opened["incident_id"], now=iso_ms(NOON_MS + SECOND))
+        step(written, NOON_MS + 2 * SECOND)
+        closed = reader.incident(opened["incident_id"])
+        step(written, NOON_MS + HOUR, failure(NOON_MS + HOUR, status="aborted", bounce_class="abort_template_error"))
+        again = reader.incident(opened["incident_id"])
+
+    assert closed is not None
+    assert again is not None
+    assert (closed["state"], closed["resolved_at"]) == ("resolved", iso_ms(NOON_MS + SECOND))
+    assert (again["state"], again["count"]) == ("open", 1)
+    assert [change["change"] for change in again["changes"]] == ["opened", "resolved", "reopened"]
+
+
+def step(written: SqliteIncidents, watermark_ms: int, *failures: Transition) -> None:
+    """One call of the real step, and what a driver does with it."""
+    with written.transaction():
+        outputs = IncidentStep(DEFAULT_RULES, CATALOGUE).handle(written, failures, (), watermark_ms=watermark_ms)
+        written.write(outputs, {}, watermark_ms=watermark_ms)
