@@ -61,7 +61,7 @@ fmt: setup  ## format, and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 
 lock: setup  ## make requirements.lock anew from pyproject.toml
-	@$(BIN)/uv pip compile pyproject.toml --group dev --output-file requirements.lock --quiet \
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --output-file requirements.lock --quiet \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --universal --python-version 3.11
 	@echo 'requirements.lock is made; `make setup` installs it'
 

@@ -17,12 +17,25 @@ from typer.main import get_command
 
 from ingest.segment_directory import LogDirectoryError
 from processors.classify import RulesError
-from sendtrace.commands import audit, dead, inspect_settings, serve, show, sink, sources, tail, topics
+from sendtrace.commands import (
+    audit,
+    dead,
+    export,
+    incidents,
+    inspect_settings,
+    serve,
+    show,
+    sink,
+    sources,
+    tail,
+    topics,
+)
 from sendtrace.commands.common import OK, TROUBLE, WRONG_USE, TroubleError
 from sendtrace.kafka_topics import BrokerError
 from sendtrace.processor_loop import AlreadyRunningError
 from sendtrace.settings import SettingsError
 from sendtrace.terminal import complain
+from sinks.parquet.trouble import ParquetError
 from sinks.tables.migrations import MigrationError
 from sinks.tables.trouble import TablesError
 
@@ -30,7 +43,7 @@ from sinks.tables.trouble import TablesError
 _EXPECTED: Final = (
     *(TyperException, SettingsError, RulesError),
     *(TroubleError, LogDirectoryError, AlreadyRunningError, MigrationError, BrokerError),
-    *(sqlite3.Error, TablesError, OSError),
+    *(sqlite3.Error, TablesError, OSError, ParquetError),
 )
 
 app = typer.Typer(
@@ -47,13 +60,16 @@ app.command(rich_help_panel=_SET_UP)(sources.init)
 app.command(rich_help_panel=_RUN)(serve.up)
 app.command(rich_help_panel=_RUN)(serve.gateway)
 app.command(rich_help_panel=_RUN)(serve.worker)
+sink.sink_app.command("parquet")(export.parquet)
 app.add_typer(sink.sink_app, name="sink", rich_help_panel=_RUN)
 app.command(rich_help_panel=_RUN)(sink.web)
 app.command(rich_help_panel=_RUN)(serve.demo)
 app.command(rich_help_panel=_RUN)(serve.sandbox)
 app.command(rich_help_panel=_LOOK)(show.show)
 app.command(rich_help_panel=_LOOK)(tail.tail)
+app.add_typer(incidents.incidents_app, name="incidents", rich_help_panel=_LOOK)
 app.command(rich_help_panel=_LOOK)(audit.audit)
+app.command(rich_help_panel=_LOOK)(export.export)
 app.add_typer(dead.dead_app, name="dead", rich_help_panel=_LOOK)
 app.add_typer(sources.token_app, name="token", rich_help_panel=_SET_UP)
 app.command(rich_help_panel=_SET_UP)(inspect_settings.check)

@@ -28,14 +28,34 @@ class DataPaths:
         return self.directory / "worker"
 
     @property
+    def parquet(self) -> Path:
+        """Where files are made before they go to S3; nothing in it is missed."""
+        return self.directory / "parquet"
+
+    @property
     def tables(self) -> Path:
         """The SQLite file with the tables, the state and the processed position."""
         return self.directory / "tables.db"
 
     @property
+    def personal_key(self) -> Path:
+        """The key of personal data, where the settings have none."""
+        return self.directory / "personal.key"
+
+    @property
+    def erasures(self) -> Path:
+        """The list of what was erased, which outlives the tables."""
+        return self.directory / "erasures.jsonl"
+
+    @property
     def processor_lock(self) -> Path:
         """Held by whoever writes the tables."""
         return self.directory / "processor.lock"
+
+    @property
+    def incidents_lock(self) -> Path:
+        """Held by whoever computes incidents into the tables that a tables sink writes."""
+        return self.directory / "incidents.lock"
 
     @property
     def attempt(self) -> Path:

@@ -97,6 +97,20 @@ SINK_SET_ASIDE: Final = _counter("sink_rows_set_aside", None, "Rows the database
 SINK_CAUGHT_UP: Final = _gauge("sink_caught_up", None, "1 once everything there was at the start is in the tables.")
 SINK_TROUBLE: Final = _gauge("sink_trouble", None, "1 while Kafka or the database keeps it from work, else 0.")
 
+# `sendtrace sink incidents`, since this process started.
+INCIDENTS_TRANSACTIONS: Final = _counter("incidents_transactions", None, "Transactions with records the tables took.")
+INCIDENTS_RECORDS: Final = _counter("incidents_records", Label.TOPIC, "Records those were made of, by their topic.")
+INCIDENTS_CHANGES: Final = _counter("incidents_changes", None, "Changes of incidents that were new to the tables.")
+INCIDENTS_PUBLISHED: Final = _counter("incidents_published", None, "Changes that were put onto topic alerts.")
+INCIDENTS_NOT_UNDERSTOOD: Final = _counter(
+    "incidents_not_understood", None, "Records that are none of ours; the log names each."
+)
+INCIDENTS_FAULTS: Final = _counter("incidents_faults", None, "Times the step failed by a fault of its own.")
+INCIDENTS_LAG: Final = _gauge("incidents_lag_records", Label.PLACE, "Offsets that incidents do not have yet.")
+INCIDENTS_EVENT_TIME: Final = _gauge("incidents_event_time_seconds", None, "How far event time is, as Unix time.")
+INCIDENTS_CAUGHT_UP: Final = _gauge("incidents_caught_up", None, "1 once it had read all there was at the start.")
+INCIDENTS_TROUBLE: Final = _gauge("incidents_trouble", None, "1 while Kafka or the database keeps it from work.")
+
 # `sendtrace sink parquet`, since this process started.
 PARQUET_ROWS: Final = _counter("parquet_rows", None, "Transitions in files that have their names.")
 PARQUET_FILES: Final = _counter("parquet_files", None, "Files closed and named, those of all datasets.")
@@ -118,6 +132,9 @@ DEAD_OPEN: Final = _gauge(
     "dead_letters_open", Label.REASON, "Dead letters that can be retried, within their retention."
 )
 INCIDENTS_OPEN: Final = _gauge("incidents_open", Label.SEVERITY, "Incidents that are open.")
+INCIDENTS_WAITING: Final = _gauge(
+    "incidents_waiting_records", None, "Failures and tallies that incidents do not have yet; a fault lets it grow."
+)
 PROCESSOR_ALIVE: Final = _gauge("processor_alive", None, "1 while the processor runs, else 0.")
 PROCESSOR_RESTARTS: Final = _counter(
     "processor_restarts", None, "Restarts of the processor since this process started."
@@ -136,7 +153,7 @@ CATALOGUE: Final = (
     *GATEWAY,
     *(LOG_BATCHES, LOG_RECORDS, LOG_BYTES, LOG_FSYNC, LOG_FAILED, LOG_REFUSED, LOG_END),
     *(PROCESSED, BACKLOG_BYTES, BACKLOG_RECORDS, APPLIED, DUPLICATES, DEAD, DEAD_OPEN, INCIDENTS_OPEN),
-    *(PROCESSOR_ALIVE, PROCESSOR_RESTARTS, TABLES_READABLE),
+    *(INCIDENTS_WAITING, PROCESSOR_ALIVE, PROCESSOR_RESTARTS, TABLES_READABLE),
 )
 
 #: What `sendtrace gateway` tells.
@@ -156,6 +173,13 @@ WORKER: Final = (
 SINK: Final = (
     *(SINK_TRANSACTIONS, SINK_ROWS, SINK_LAG, SINK_NOT_UNDERSTOOD, SINK_SET_ASIDE),
     *(SINK_CAUGHT_UP, SINK_TROUBLE),
+)
+
+#: What `sendtrace sink incidents` tells.
+INCIDENTS: Final = (
+    *(INCIDENTS_TRANSACTIONS, INCIDENTS_RECORDS, INCIDENTS_CHANGES, INCIDENTS_PUBLISHED),
+    *(INCIDENTS_NOT_UNDERSTOOD, INCIDENTS_FAULTS, INCIDENTS_LAG, INCIDENTS_EVENT_TIME),
+    *(INCIDENTS_CAUGHT_UP, INCIDENTS_TROUBLE),
 )
 
 #: What `sendtrace sink parquet` tells.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Final, Self, cast
+from typing import Annotated, Final, Self, cast, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -31,6 +31,9 @@ from ingest.segments import MAX_FRAME_BYTES, MAX_META_BYTES, PREFIX_BYTES
 from ingest.signatures import secret_bytes
 from sendtrace.settings_incidents import IncidentsSettings
 from sendtrace.settings_kafka import KafkaSettings
+from sendtrace.settings_notifications import NotificationsSettings
+from sendtrace.settings_parquet import ParquetSettings
+from sendtrace.settings_personal import PersonalSettings
 from sendtrace.settings_table import SettingsTable, listed
 from sendtrace.settings_tables import TablesSettings
 
@@ -212,6 +215,9 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = Field(default_factory=KafkaSettings, description="a table")
     tables: TablesSettings = Field(default_factory=TablesSettings, description="a table")
     incidents: IncidentsSettings = Field(default_factory=IncidentsSettings, description="a table")
+    notifications: NotificationsSettings = Field(default_factory=NotificationsSettings, description="a table")
+    personal: PersonalSettings = Field(default_factory=PersonalSettings, description="a table")
+    parquet: ParquetSettings = Field(default_factory=ParquetSettings, description="a table")
 
     @classmethod
     @override
@@ -248,11 +254,11 @@ class Settings(BaseSettings):
 
 
 def leaf_keys(model: type[BaseModel] = Settings) -> Iterator[tuple[str, ...]]:
-    """Every key that holds a value, `NAME` standing for the name of a source: what examples and docs must show."""
+    """Every key that holds a value, `NAME` standing for any name: what examples and docs must show."""
     for name, field in model.model_fields.items():
         node = field.annotation
-        if node == Settings.model_fields["sources"].annotation:
-            yield from ((name, "NAME", *rest) for rest in leaf_keys(SourceSettings))
+        if get_origin(node) is dict:
+            yield from ((name, "NAME", *rest) for rest in leaf_keys(get_args(node)[1]))
         elif isinstance(node, type) and issubclass(node, BaseModel):
             yield from ((name, *rest) for rest in leaf_keys(node))
         elif isinstance(node, type) and is_dataclass(node):

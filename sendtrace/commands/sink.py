@@ -7,7 +7,7 @@ import typer
 from sendtrace.commands.common import AdminPort, Config, Data, settings_of
 from sendtrace.terminal import complain, say
 
-sink_app = typer.Typer(help="What workers wrote to Kafka, into tables.", no_args_is_help=True)
+sink_app = typer.Typer(help="What workers wrote to Kafka into tables, and tables into files.", no_args_is_help=True)
 
 
 @sink_app.callback()

@@ -111,7 +111,7 @@ def test_every_command_of_the_program_is_in_the_readme() -> None:
 
 
 def test_only_what_needs_a_broker_is_shown_without_being_run_here() -> None:
-    roles = ["gateway", "worker", "sink tables", "web"]
+    roles = ["gateway", "worker", "sink tables", "sink parquet --to DIR", "web"]
     assert [f"sendtrace {words}" for words in (*roles, "topics create", "topics show")] == WITH_A_BROKER
 
 

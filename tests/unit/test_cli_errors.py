@@ -65,7 +65,7 @@ def test_the_commands_are_those_of_the_interface() -> None:
             "schemas export",
         ),
         *("dead list", "dead show", "dead retry", "token new", "token rotate", "token retire"),
-        *("worker", "sink tables", "web"),
+        *("worker", "sink tables", "sink parquet", "web", "export"),
         *("topics create", "topics show"),
     }
 

@@ -17,7 +17,10 @@ from tests.unit.project_tree import PACKAGES, ROOT, imported_packages, python_fi
 
 #: Declared dependencies that are used without an import of ours: why.
 USED_BY_NAME = {
+    "flask": "moto's server",
+    "flask-cors": "the same",
     "hatchling": "the build backend",
+    "moto": "an S3 of its own process",
     "pytest-asyncio": "a plugin pytest loads",
     "pytest-timeout": "a plugin pytest loads",
     "pytest-xdist": "a plugin pytest loads",
@@ -27,9 +30,9 @@ USED_BY_NAME = {
 }
 
 
-class _Project(TypedDict):
-    dependencies: list[str]
-    name: str
+_Project = TypedDict(
+    "_Project", {"dependencies": list[str], "name": str, "optional-dependencies": dict[str, list[str]]}
+)
 
 
 @cache
@@ -38,7 +41,9 @@ def _pyproject() -> dict[str, object]:
 
 
 def _runtime() -> list[str]:
-    return cast(_Project, _pyproject()["project"])["dependencies"]
+    """With the extras, which the lock has all."""
+    project = cast(_Project, _pyproject()["project"])
+    return [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
 
 
 def _development() -> list[str]:
