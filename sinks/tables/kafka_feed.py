@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -76,10 +76,13 @@ class Reading:
             self._consumer.seek(place, max(at, begins[place]))
 
     async def fetch(
-        self, *, wait_ms: int, topic: str | None = None
+        self, *, wait_ms: int, topic: str | None = None, but: Collection[tuple[str, int]] = ()
     ) -> list[tuple[tuple[str, int], list[ConsumerRecord[bytes, bytes]]]]:
-        """What there is, by topic and partition, waiting so long for the first record; of one topic only if named."""
-        places = self._of(topic)
+        """What there is, by topic and partition, waiting so long for the first record.
+
+        Of one topic only if it is named, and of all places but these; one is left at least.
+        """
+        places = [place for place in self._of(topic) if self.named(place) not in but]
         found = await self._consumer.getmany(*places, timeout_ms=wait_ms, max_records=_RECORDS_A_CHUNK)
         return [(self.named(place), records) for place, records in found.items()]
 

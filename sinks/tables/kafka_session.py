@@ -60,21 +60,21 @@ class KafkaSession(ABC, Generic[_Tables]):
     def __init__(self, *, brokers: tuple[str, ...], open_tables: Callable[[], _Tables], stats: SessionStats) -> None:
         self._brokers = brokers
         self._open_tables = open_tables
-        self._session = stats
+        self.session_stats = stats
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tables")
         self._progressed_s = float("-inf")
 
     def is_ready(self) -> bool:
         """Whether it has caught up once, and is at work."""
         late = asyncio.get_running_loop().time() - self._progressed_s > _PROGRESS_S
-        return self._session.caught_up and self._session.trouble is None and not late
+        return self.session_stats.caught_up and self.session_stats.trouble is None and not late
 
     async def run(self) -> None:
         """Until it is cancelled. What is being written then is written to its end."""
         pause_s = 0.0
         try:
             while True:
-                began = self._session.transactions
+                began = self.session_stats.transactions
                 try:
                     await self._one_session()
                 except TABLES_TROUBLE as error:
@@ -82,7 +82,7 @@ class KafkaSession(ABC, Generic[_Tables]):
                 except KAFKA_TROUBLE as error:
                     self._tell(f"kafka: {told(self._brokers, error)}")
                 pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
-                pause_s = _FIRST_PAUSE_S if self._session.transactions > began else pause_s
+                pause_s = _FIRST_PAUSE_S if self.session_stats.transactions > began else pause_s
                 await asyncio.sleep(pause_s)
         finally:
             self._thread.shutdown(wait=False)
@@ -97,14 +97,14 @@ class KafkaSession(ABC, Generic[_Tables]):
 
     def _is_well(self, partitions: int) -> None:
         """Kafka and the database are there."""
-        if self._session.trouble is not None:
-            self._session.trouble = None
+        if self.session_stats.trouble is not None:
+            self.session_stats.trouble = None
             _log.info("reading %d partitions", partitions)
 
     def _tell(self, trouble: str) -> None:
-        if trouble != self._session.trouble:
+        if trouble != self.session_stats.trouble:
             _log.error("%s; trying again until it goes", trouble)
-        self._session.trouble = trouble
+        self.session_stats.trouble = trouble
 
     async def _one_session(self) -> None:
         tables = await self._open()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
@@ -18,7 +18,7 @@ from schemas.incidents import GroupState, IncidentOutputs
 from schemas.records import Transition
 from schemas.tallies import Tally
 from schemas.times import epoch_ms
-from schemas.topics import FAILURES
+from schemas.topics import FAILURES, TALLIES
 from sinks.tables.incident_tables import (
     CHANGE_COLUMNS,
     CHANGES_KEPT_DAYS,
@@ -34,8 +34,9 @@ from sinks.tables.migrations import check, load
 from sinks.tables.sqlite_writer import MIGRATIONS_PACKAGE
 from sinks.tables.trouble import TablesError
 
-#: Of the two topics, embedded: the position is a `seq` of the view `failures`; tallies are deleted when read.
+#: Of the two topics, embedded: positions are a `seq`, and tallies are deleted once the step has had them.
 FAILURES_AT: Final = (FAILURES.name, 0)
+TALLIES_AT: Final = (TALLIES.name, 0)
 
 _NEEDED: Final = 4  # the migration that makes what is used here
 _BUSY_TIMEOUT_S: Final = 30.0
@@ -63,8 +64,15 @@ _DELETE_OLD: Final = (
     f"DELETE FROM incident_changes WHERE made_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-{CHANGES_KEPT_DAYS} days') "  # noqa: S608  a number of our own
     "AND seq < (SELECT max(seq) FROM incident_changes) AND (published_at IS NOT NULL OR ?)"
 )
+_FAILURES_FROM: Final = "SELECT coalesce(max(next_offset), 0) FROM positions WHERE topic = ? AND partition = ?"
 _FAILURES: Final = (
-    f"SELECT seq, {', '.join(Transition.__annotations__)} FROM failures WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608  names of our own
+    f"SELECT seq, {', '.join(Transition.__annotations__)} FROM failures WHERE seq >= ? ORDER BY seq LIMIT ?"  # noqa: S608  names of our own
+)
+#: As the index on them says what a failure is: without it every transition would be looked at.
+_WAITING: Final = (
+    "SELECT (SELECT count(*) FROM tallies) + (SELECT count(*) FROM transition_log WHERE seq >= "  # noqa: S608  our own
+    f"({_FAILURES_FROM}) AND outcome = 'failed' "
+    "AND (from_status IS NULL OR from_status NOT IN ('undelivered', 'expired', 'rejected', 'aborted', 'bounced')))"
 )
 
 
@@ -147,38 +155,43 @@ class SqliteIncidents:
 
 
 class Queued(NamedTuple):
-    """What the embedded pipeline has for the step. `last_*` is how far that is; `more_*` says there is more behind."""
+    """The oldest failures and tallies that the step has not had. `next_*`: where reading goes on behind these."""
 
-    failures: list[Transition]
-    tallies: list[Tally]
-    last_failure: int
-    last_tally: int
-    more_failures: bool
-    more_tallies: bool
+    failures: list[tuple[int, Transition]]
+    tallies: list[tuple[int, Tally]]
+    next_failure: int
+    next_tally: int
 
 
 class EmbeddedIncidents(SqliteIncidents):
     """The same beside the embedded pipeline, whose failures and tallies lie in the same file."""
 
     def queued(self, most_failures: int, most_tallies: int) -> Queued:
-        """The oldest that the step has not had yet."""
-        at = self._db.execute(
-            "SELECT coalesce(max(next_offset), 0) FROM positions WHERE topic = ? AND partition = ?", FAILURES_AT
-        ).fetchone()[0]
+        """With their `seq`, in its order."""
+        at = self._db.execute(_FAILURES_FROM, FAILURES_AT).fetchone()[0]
         failures = self._db.execute(_FAILURES, (at, most_failures)).fetchall()
         tallies = self._db.execute("SELECT seq, record FROM tallies ORDER BY seq LIMIT ?", (most_tallies,)).fetchall()
         return Queued(
-            [_failure_of(row) for row in failures],
-            [cast(Tally, orjson.loads(record)) for _, record in tallies],
-            failures[-1][0] if failures else at,
-            tallies[-1][0] if tallies else 0,
-            len(failures) == most_failures,
-            len(tallies) == most_tallies,
+            [(row[0], _failure_of(row)) for row in failures],
+            [(seq, cast(Tally, orjson.loads(record))) for seq, record in tallies],
+            failures[-1][0] + 1 if failures else at,
+            tallies[-1][0] + 1 if tallies else 0,
         )
 
-    def delete_tallies(self, last: int) -> None:
-        """The step has had them up to this one. Inside its transaction."""
-        self._db.execute("DELETE FROM tallies WHERE seq <= ?", (last,))
+    def write_turn(self, outputs: IncidentOutputs, next_failure: int, next_tally: int, *, watermark_ms: int) -> int:
+        """`write`, with the step having had everything before these. Inside a transaction."""
+        self._db.execute("DELETE FROM tallies WHERE seq < ?", (next_tally,))
+        return self.write(outputs, {FAILURES_AT: next_failure}, watermark_ms=watermark_ms)
+
+
+def incidents_waiting(path: Path) -> int:
+    """How many failures and tallies of the embedded pipeline the step has not had; 0 while there are no tables."""
+    if not path.is_file():
+        return 0
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S)) as db:
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'incident_clock'").fetchone():
+            return 0
+        return cast(int, db.execute(_WAITING, FAILURES_AT).fetchone()[0])
 
 
 def open_sqlite_incidents(path: Path) -> SqliteIncidents:
