@@ -15,8 +15,8 @@ _MINUTE_CHARS: Final = len("2020-08-31 18:58")
 
 
 def worst_first(incidents: Iterable[Incident]) -> list[Incident]:
-    """By severity; among equals as they came."""
-    return sorted(incidents, key=lambda incident: -SEVERITIES.index(incident["severity"]))
+    """What is open before what is not, then by severity; among equals as they came."""
+    return sorted(incidents, key=lambda one: (one["state"] != "open", -SEVERITIES.index(one["severity"])))
 
 
 def short_id(incident_id: str) -> str:
@@ -33,9 +33,8 @@ def how_many(incident: Incident) -> str:
 
 
 def ago(iso: str, now_ms: int) -> str:
-    """How long ago a time was: `3.2 min`; `now` for what is still to come."""
-    past_ms = now_ms - epoch_ms(iso)
-    return duration(past_ms) if past_ms >= 0 else "now"
+    """How long ago a time was: `3.2 min`; nothing for what is still to come by this clock."""
+    return duration(max(0, now_ms - epoch_ms(iso)))
 
 
 def minute(iso: str) -> str:
@@ -50,7 +49,7 @@ def marks(incident: Incident, *, now_ms: int, parked: int = 0) -> list[str]:
         told.append("acknowledged")
     until = incident["silenced_until"]
     if until is not None and epoch_ms(until) > now_ms:
-        told.append(f"silenced until {minute(until)}")
+        told.append(f"silenced until {minute(until)} UTC")
     if parked:
         told.append(f"{parked} {'notification' if parked == 1 else 'notifications'} parked")
     return told

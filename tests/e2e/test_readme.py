@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.program import ROOT, Program, environment, running
+from tests.postgres.incidents_rig import incident, put_in_sqlite
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -21,6 +22,7 @@ COMMANDS = [line for kind, line in _LINES if kind == "sh" and line]
 #: In blocks of no kind: they need a broker, and tests/integration/test_topics.py runs them on one.
 WITH_A_BROKER = [line for kind, line in _LINES if kind == "" and line.startswith("sendtrace ")]
 ENDLESS = {"tail": 130, "sandbox": 0}
+INCIDENT = incident("ab12")
 _BODY_NOBODY_READS = "{“status”: “sent”"
 
 
@@ -74,6 +76,9 @@ def test_every_command_does_what_the_readme_says(reader: Reader) -> None:
         if command.startswith("sendtrace dead show"):
             reader.run(f"curl -d '{_BODY_NOBODY_READS}' URL")
             reader.words["DEAD_ID"] = dead_id(reader)
+        if command == "sendtrace incidents":
+            put_in_sqlite(reader.directory / "sendtrace-data" / "tables.db", INCIDENT)
+            reader.words["INCIDENT"] = INCIDENT["incident_id"][:8]
         code, lines = reader.run(command)
         if command == "sendtrace init":
             reader.words["URL"] = lines[0].split()[1]
