@@ -128,7 +128,8 @@ class PostbackView(TypedDict):
     """One receipt in a message's timeline; `effect` is what it did on arrival.
 
     `flags` name what was odd and survived. `body_base64` is `None` once the raw log's retention
-    has passed, and, with the flag `body_left_out`, where one answer would grow too large.
+    has passed, and, with the flag `body_left_out`, where one answer would grow too large, or, with
+    `body_erased`, where a recipient of it was erased.
     """
 
     receipt_id: str

@@ -12,9 +12,11 @@ from typing import Final
 
 from typing_extensions import override
 
+from processors.personal import Mode
 from schemas.ports import Clock
 from sendtrace.data_paths import DataPaths
 from sendtrace.kept_running import KeptRunning
+from sendtrace.personal_keys import child_environment
 from sendtrace.processor_process import END, Task
 
 _RESEND_S: Final = 0.02
@@ -24,11 +26,22 @@ _STOP_WAIT_S: Final = 3.0
 class ProcessorChild(KeptRunning):
     """The processor of one data directory, as seen from the gateway's event loop."""
 
-    def __init__(self, paths: DataPaths, *, rules: Path | None, dead_retention_days: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        paths: DataPaths,
+        *,
+        rules: Path | None,
+        dead_retention_days: int,
+        clock: Clock,
+        personal_mode: Mode = "off",
+        personal_secret: str | None = None,
+    ) -> None:
         super().__init__("the processor", clock=clock, stop_wait_s=_STOP_WAIT_S)
         self._paths = paths
         self._rules = None if rules is None else str(rules)
         self._dead_retention_days = dead_retention_days
+        self._personal_mode = personal_mode
+        self._personal_secret = personal_secret
         self._pipe: int | None = None
         self._end = 0
         self._unsent = False
@@ -55,12 +68,16 @@ class ProcessorChild(KeptRunning):
     async def _spawn(self, *, careful: bool) -> asyncio.subprocess.Process:
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
-        task = Task(str(self._paths.directory), reading, self._rules, self._dead_retention_days, careful)
+        task = Task(
+            *(str(self._paths.directory), reading, self._rules, self._dead_retention_days, careful),
+            self._personal_mode,
+        )
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "sendtrace.processor_process", json.dumps(asdict(task))),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(reading,),
+                env=child_environment(self._personal_secret),
             )
         finally:
             os.close(reading)

@@ -29,6 +29,8 @@ from schemas.rejections import RejectReason
 from schemas.tallies import Tally
 from schemas.times import iso_ms
 from sendtrace.data_paths import DataPaths
+from sendtrace.erasure_file import add_to_list, read_list
+from sendtrace.personal_keys import NO_KEYS, PersonalKeys
 from sinks.tables.sqlite_writer import SqliteTables
 
 #: About 3,000 postbacks: large enough that a commit costs little, small enough to be quick.
@@ -213,20 +215,32 @@ def processor_lock(paths: DataPaths, *, wait: bool) -> Iterator[None]:
 
 
 def open_loop(
-    paths: DataPaths, *, reader: LogReader, rules: Path | None, clock: Clock, suspicion: Suspicion | None = None
+    paths: DataPaths,
+    *,
+    reader: LogReader,
+    rules: Path | None,
+    clock: Clock,
+    suspicion: Suspicion | None = None,
+    keys: PersonalKeys = NO_KEYS,
 ) -> tuple[ProcessorLoop, SqliteTables]:
     """Everything wired for one data directory. The caller holds `processor_lock` and closes the tables."""
-    tables = SqliteTables(paths.tables)
-    processor = PartitionProcessor(normalize=Normalizer(Classifier.load(rules)), store=tables)
+    tables = SqliteTables(paths.tables, keys.digests)
+    try:  # the list outlives the tables, and the tables a file that somebody deleted
+        tables.add_erasures(read_list(paths.erasures))
+        add_to_list(paths.erasures, tables.erasures())
+    except BaseException:
+        tables.close()
+        raise
+    processor = PartitionProcessor(normalize=Normalizer(Classifier.load(rules)), store=tables, seal=keys.seal)
     loop = ProcessorLoop(reader=reader, tables=tables, processor=processor, clock=clock, suspicion=suspicion)
     return loop, tables
 
 
-def retry_now(paths: DataPaths, *, rules: Path | None, clock: Clock) -> Retried:
+def retry_now(paths: DataPaths, *, rules: Path | None, clock: Clock, keys: PersonalKeys = NO_KEYS) -> Retried:
     """Try the requested dead letters again in this process. Raises `AlreadyRunningError` when one is at work."""
     reader = FileLogReader(paths.raw)
     with processor_lock(paths, wait=False):
-        loop, tables = open_loop(paths, reader=reader, rules=rules, clock=clock)
+        loop, tables = open_loop(paths, reader=reader, rules=rules, clock=clock, keys=keys)
         try:
             total = Retried(0, 0)
             while (done := loop.retry_dead()) != Retried(0, 0):

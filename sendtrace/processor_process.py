@@ -23,15 +23,18 @@ from typing import Final
 
 from ingest.file_log_reader import FileLogReader
 from processors.attempts import MarkedAttempts
+from processors.personal import Mode
 from schemas.ports import Clock
 from schemas.times import iso_ms
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
 from sendtrace.kept_running import EXIT_UNUSABLE, GC_THRESHOLDS
 from sendtrace.logs import configure_logs
+from sendtrace.personal_keys import child_keys
 from sendtrace.processor_loop import ProcessorLoop, open_loop, processor_lock
 from sinks.tables.migrations import MigrationError
 from sinks.tables.sqlite_writer import SqliteTables
+from sinks.tables.trouble import TablesError
 
 END: Final = struct.Struct("<Q")
 _PIPE_READ_BYTES: Final = 65_536
@@ -118,6 +121,7 @@ class Task:
     rules: str | None
     dead_retention_days: int
     careful: bool
+    personal_mode: Mode = "off"
 
 
 def main(argument: str) -> int:
@@ -138,8 +142,9 @@ def main(argument: str) -> int:
                 rules=Path(task.rules) if task.rules else None,
                 clock=SystemClock(),
                 suspicion=suspicion,
+                keys=child_keys(task.personal_mode),
             )
-        except (MigrationError, sqlite3.DatabaseError) as error:
+        except (MigrationError, TablesError, sqlite3.DatabaseError) as error:
             _log.critical("%s: %s", paths.tables, error)
             return EXIT_UNUSABLE
         gc.freeze()

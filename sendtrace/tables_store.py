@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from schemas.personal import Digests
 from schemas.times import iso_ms
 from sendtrace.data_paths import DataPaths
+from sendtrace.personal_keys import keys_of, secret_on_kafka
 from sendtrace.settings import Settings
 from sinks.tables.changes import Retention, TablesWriter
 from sinks.tables.incident_orders import IncidentOrders
@@ -44,6 +46,11 @@ def retention_of(settings: Settings, now_ms: int) -> Retention:
     return Retention(before(settings.storage.dead_retention_days), before(settings.tables.transitions_retention_days))
 
 
+def digests_on_kafka(settings: Settings) -> Digests | None:
+    """What the list of erasures is kept under; `None` without a key in the settings."""
+    return keys_of("off", secret_on_kafka(settings)).digests
+
+
 def open_tables_writer(settings: Settings) -> TablesWriter:
     """The writer of the tables sink; of SQLite only under the data directory's `processor_lock`.
 
@@ -51,20 +58,22 @@ def open_tables_writer(settings: Settings) -> TablesWriter:
     """
     url = postgres_of(settings)
     if url is None:
-        return SqliteSink(DataPaths(settings.storage.directory).tables)
+        return SqliteSink(DataPaths(settings.storage.directory).tables, digests_on_kafka(settings))
     from sinks.tables.postgres_writer import PostgresTables  # noqa: PLC0415  psycopg, for those who have a Postgres
 
-    return PostgresTables(url, wait=False)  # waiting would hold up a stop; the sink tries again by itself
+    digests = digests_on_kafka(settings)
+    # Waiting would hold up a stop; the sink tries again by itself.
+    return PostgresTables(url, wait=False, digests=digests)
 
 
 def open_tables_reader(settings: Settings) -> TablesReader:
     """The reader of the same tables. Raises what its methods raise, when it connects at once."""
     url = postgres_of(settings)
     if url is None:
-        return SqliteReader(DataPaths(settings.storage.directory).tables)
+        return SqliteReader(DataPaths(settings.storage.directory).tables, digests_on_kafka(settings))
     from sinks.tables.postgres_reader import PostgresReader  # noqa: PLC0415  as above
 
-    return PostgresReader(url)
+    return PostgresReader(url, digests_on_kafka(settings))
 
 
 def open_incident_orders(settings: Settings) -> IncidentOrders:

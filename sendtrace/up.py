@@ -25,6 +25,7 @@ from schemas.ports import Clock
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
 from sendtrace.logs import configure_logs
+from sendtrace.personal_keys import keys_of, secret_embedded
 from sendtrace.processor_child import ProcessorChild
 from sendtrace.read_side import LogView, ReadSide
 from sendtrace.serving import (
@@ -42,6 +43,7 @@ from sendtrace.serving import (
 from sendtrace.settings import Settings, SettingsError
 from sendtrace.web import admin_app
 from sinks.tables.sqlite_reader import SqliteReader
+from sinks.tables.trouble import TablesError
 
 _RETENTION_PERIOD_S: Final = 3_600.0
 
@@ -104,15 +106,21 @@ async def serving(settings: Settings, *, notice: Callable[[str], None]) -> Async
     paths = DataPaths(settings.storage.directory)
     clock = SystemClock()
     prepare(paths.directory)
+    try:
+        secret = secret_embedded(paths, settings, make=True)
+    except TablesError as error:
+        raise StartError(f"{paths.directory}: {error}") from error
     child = ProcessorChild(
         paths,
         rules=settings.classifier.rules,
         dead_retention_days=settings.storage.dead_retention_days,
         clock=clock,
+        personal_mode=settings.personal.mode,
+        personal_secret=secret,
     )
     gateway_socket = listen("gateway", settings.gateway.host, settings.gateway.port, notice)
     admin_socket = listen("admin", settings.admin.host, settings.admin.port, notice)
-    reader = SqliteReader(paths.tables)
+    reader = SqliteReader(paths.tables, keys_of("off", secret).digests)
     log = FileLog(
         paths.raw,
         clock=clock,

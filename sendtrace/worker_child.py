@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from schemas.ports import Clock
 from sendtrace.kept_running import KeptRunning
+from sendtrace.personal_keys import child_environment
 from sendtrace.worker_reports import WorkerReport, WorkerTask, command, report_of
 
 #: A process that says nothing for so long does not turn its loop: a body may hold it, or the machine.
@@ -39,11 +40,13 @@ class WorkerChild(KeptRunning):
         *,
         may_start: Callable[[], Awaitable[None]],
         clock: Clock,
+        personal_secret: str | None = None,
     ) -> None:
         super().__init__(name, clock=clock, stop_wait_s=_STOP_WAIT_S)
         self.report: WorkerReport | None = None
         self._task_of = task_of
         self._may_start = may_start
+        self._personal_secret = personal_secret
         self._heard_s = 0.0
         self._listening: asyncio.Task[None] | None = None
 
@@ -90,6 +93,7 @@ class WorkerChild(KeptRunning):
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LINE_BYTES,
+            env=child_environment(self._personal_secret),
         )
         self.report = None
         self._heard_s = self._clock.monotonic_s()

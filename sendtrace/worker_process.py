@@ -32,6 +32,7 @@ from schemas.kafka_outputs import Outputs
 from sendtrace.clock import SystemClock
 from sendtrace.kept_running import GC_THRESHOLDS
 from sendtrace.logs import configure_logs
+from sendtrace.personal_keys import child_keys
 from sendtrace.worker_reports import PartitionReport, WorkerReport, WorkerTask
 
 #: Crash rather than skip: what is not committed is done again by the next owner.
@@ -59,6 +60,7 @@ class _Worker:
             record_bytes=task.record_bytes,
         )
         self._normalize = Normalizer(Classifier.load(Path(task.rules) if task.rules else None))
+        self._seal = child_keys(task.personal_mode).seal
         self._cache = shared_cache()
         self._clock = SystemClock()
         self.shell: Shell = make_shell(
@@ -103,6 +105,7 @@ class _Worker:
             store=states,
             put_out=put_out,
             cached_messages=_CACHED_MESSAGES,
+            seal=self._seal,
             suspicion=MarkedAttempts(attempts) if self._task.careful else None,
             suspect_until=owner.next_offset + _SUSPECT_RECORDS,
         )

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 
 from typing_extensions import TypedDict
 
+from processors.personal import Mode
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerTask:
@@ -24,6 +26,7 @@ class WorkerTask:
     record_bytes: int
     rules: str | None
     careful: bool
+    personal_mode: Mode = "off"
 
 
 class PartitionReport(TypedDict):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
@@ -28,6 +29,7 @@ from sendtrace.kafka_topics import largest_record_bytes
 from sendtrace.kafka_wait import until_topics_are_there
 from sendtrace.logs import configure_logs
 from sendtrace.metrics_worker import WorkerCollector
+from sendtrace.personal_keys import secret_on_kafka
 from sendtrace.serving import StartError, admin_server, background, listen, prepare, served, stop_signals, url
 from sendtrace.settings import Settings
 from sendtrace.web_answers import json_answer
@@ -36,6 +38,8 @@ from sendtrace.worker_reports import WorkerTask
 
 #: Behind the prefix of the topics, so that two sendtraces on one cluster are two groups.
 GROUP: Final = "processor"
+
+_log = logging.getLogger(__name__)
 
 
 def run(settings: Settings, *, processes: int, on_ready: Callable[[str], None], notice: Callable[[str], None]) -> int:
@@ -46,6 +50,8 @@ def run(settings: Settings, *, processes: int, on_ready: Callable[[str], None], 
     """
     require_brokers(settings)
     configure_logs("worker")
+    if secret_on_kafka(settings) is None and settings.personal.mode != "off":
+        _log.warning("personal.key is not set: recipients are not collected, and cannot be erased")
     try:
         return uvloop.run(_until_stopped(settings, processes, on_ready, notice))
     except StartError as error:
@@ -76,6 +82,7 @@ async def serving(
 ) -> AsyncIterator[tuple[str, list[WorkerChild]]]:
     """All processes started; leaving lets each finish its transaction and end. Raises `StartError`."""
     paths, clock = DataPaths(settings.storage.directory), SystemClock()
+    secret = secret_on_kafka(settings)
     prepare(paths.worker)
     admin_socket = listen("admin", settings.admin.host, settings.admin.port, notice)
     with _alone(paths.worker):
@@ -86,6 +93,7 @@ async def serving(
                 _tasks(settings, paths.worker, instance, number),
                 may_start=partial(until_topics_are_there, settings.kafka, IN_USE),
                 clock=clock,
+                personal_secret=secret,
             )
             for number in range(processes)
         ]
@@ -116,6 +124,7 @@ def _tasks(settings: Settings, directory: Path, instance: str, number: int) -> C
             record_bytes=largest_record_bytes(settings.gateway.limits.body_bytes),
             rules=None if rules is None else str(rules),
             careful=careful,
+            personal_mode=settings.personal.mode,
         )
 
     return task

@@ -13,7 +13,7 @@ from typing import Final
 
 from processors.attempts import MOST_KILLS, Suspicion
 from processors.normalize import Normalizer
-from processors.partition import PartitionProcessor, poison
+from processors.partition import PartitionProcessor, SealValue, poison
 from processors.tallies import Tallies
 from schemas.batch import Batch
 from schemas.kafka_outputs import Outputs, outputs_of, state_of
@@ -69,6 +69,7 @@ class Folder:
         store: StateStore,
         put_out: Callable[[Outputs], None],
         cached_messages: int,
+        seal: SealValue | None = None,
         suspicion: Suspicion | None = None,
         suspect_until: int = 0,
     ) -> None:
@@ -76,7 +77,9 @@ class Folder:
         self.pending = Pending(store)
         self.tallies = Tallies()
         self._put_out = put_out
-        self._processor = PartitionProcessor(normalize=normalize, store=self.pending, cached_messages=cached_messages)
+        self._processor = PartitionProcessor(
+            normalize=normalize, store=self.pending, cached_messages=cached_messages, seal=seal
+        )
         self._suspicion = suspicion
         self._suspect_until = suspect_until
 

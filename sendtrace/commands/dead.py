@@ -28,8 +28,9 @@ from sendtrace.commands.common import (
     is_running,
     settings_of,
 )
-from sendtrace.commands.places import Place, place_of
+from sendtrace.commands.places import Place, embedded_keys, place_of
 from sendtrace.data_paths import DataPaths
+from sendtrace.personal_keys import PersonalKeys
 from sendtrace.processor_loop import AlreadyRunningError, retry_now
 from sendtrace.settings import Settings
 from sendtrace.settings_faults import unknown_word
@@ -160,7 +161,8 @@ def retry(
     asked = request_retry(paths.tables, requested_at=since, dead_ids=ids, reason=reason)
     if not asked:
         return _nothing_to_retry(place, dead_id)
-    _wait_until_tried(paths, rules=_rules(config, data))
+    keys = embedded_keys(paths, config, data, make=True)
+    _wait_until_tried(paths, rules=_rules(config, data), keys=keys)
     waiting, applied = retries_since(paths.tables, since)
     return _told(asked, applied=applied, waiting=waiting, whom="the running sendtrace")
 
@@ -196,7 +198,7 @@ def _told(asked: int, *, applied: int, waiting: int, whom: str) -> int:
     return OK if applied == asked else TROUBLE
 
 
-def _wait_until_tried(paths: DataPaths, *, rules: Path | None) -> None:
+def _wait_until_tried(paths: DataPaths, *, rules: Path | None, keys: PersonalKeys) -> None:
     """Until nothing waits any more, at most `_PATIENCE_S`; does it itself when nobody else works here."""
     clock = SystemClock()
     give_up_s = clock.monotonic_s() + _PATIENCE_S
@@ -205,7 +207,7 @@ def _wait_until_tried(paths: DataPaths, *, rules: Path | None) -> None:
             time.sleep(_POLL_S)
             continue
         try:
-            retry_now(paths, rules=rules, clock=clock)
+            retry_now(paths, rules=rules, clock=clock, keys=keys)
         except AlreadyRunningError:  # started in between: its processor does it
             time.sleep(_POLL_S)
 

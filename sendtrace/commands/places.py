@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas.personal import Digests
 from sendtrace.commands.common import TroubleError, config_file, data_of, log_of, settings_of
 from sendtrace.data_paths import DataPaths
+from sendtrace.personal_keys import NO_KEYS, PersonalKeys, keys_of, secret_embedded
 from sendtrace.read_side import LogView, RawTopic
 from sendtrace.settings import Settings
 from sendtrace.tables_store import is_on_kafka, open_incident_orders, open_tables_reader, postgres_of
@@ -24,14 +26,20 @@ from sinks.tables.tables_reader import TablesReader
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Tables and raw log to read. `settings` are those of the roles on Kafka, `None` for an embedded directory."""
+    """Tables and raw log to read. `settings` are those of the roles on Kafka, `None` for an embedded directory.
+
+    `digests` are what the list of erasures of an embedded directory is kept under.
+    """
 
     paths: DataPaths
     settings: Settings | None
+    digests: Digests | None = None
 
     def open_reader(self) -> TablesReader:
         """The tables; the caller closes it."""
-        return SqliteReader(self.paths.tables) if self.settings is None else open_tables_reader(self.settings)
+        if self.settings is None:
+            return SqliteReader(self.paths.tables, self.digests)
+        return open_tables_reader(self.settings)
 
     def orders(self) -> IncidentOrders:
         """Where people's orders to incidents go: the same tables."""
@@ -48,9 +56,10 @@ class Place:
 
 def place_of(config: Path | None, data: Path | None) -> Place:
     """By the rule above. Raises `SettingsError`, and `TroubleError` where there are no tables yet."""
-    settings = None if data is not None and DataPaths(data).raw.is_dir() else _settings(config, data)
+    settings = None if data is not None and DataPaths(data).raw.is_dir() else settings_if_any(config, data)
     if settings is None or not is_on_kafka(settings):
-        return Place(data_of(config, data), None)
+        paths = data_of(config, data)
+        return Place(paths, None, embedded_keys(paths, config, data, make=False).digests)
     paths = DataPaths(settings.storage.directory)
     if postgres_of(settings) is None and not paths.tables.is_file():
         raise TroubleError(
@@ -60,7 +69,19 @@ def place_of(config: Path | None, data: Path | None) -> Place:
     return Place(paths, settings)
 
 
-def _settings(config: Path | None, data: Path | None) -> Settings | None:
+def embedded_keys(paths: DataPaths, config: Path | None, data: Path | None, *, make: bool) -> PersonalKeys:
+    """The keys of an embedded data directory; without `make` only where something was erased, for nobody else asks.
+
+    Raises what `secret_embedded` raises, and `SettingsError`.
+    """
+    if not make and not paths.erasures.is_file():
+        return NO_KEYS
+    settings = settings_if_any(config, data)
+    mode = "hashed" if settings is None else settings.personal.mode
+    return keys_of(mode, secret_embedded(paths, settings, make=make))
+
+
+def settings_if_any(config: Path | None, data: Path | None) -> Settings | None:
     """The settings there are; `None` without any, which a data directory alone does not need."""
     file = config_file(config, data)
     if config is None and file is not None and not file.is_file():

@@ -13,12 +13,15 @@ from typing import Final
 
 from typing_extensions import override
 
+from schemas.personal import Digests
 from schemas.postback import Postback
 from schemas.records import DeadLetterView, MessageDetail, MessageStatus
+from sinks.personal.held import HeldList, Withheld
 from sinks.tables.asking import Asking, asking_postgres
 from sinks.tables.incident_reading import IncidentReading, links_of
 from sinks.tables.pages import DEFAULT_ITEMS, MOST_ITEMS, Page, check_limit, cursor_number, page_of
 from sinks.tables.postgres_connect import Connection, Row
+from sinks.tables.postgres_personal import erasures, last_erasure
 from sinks.tables.postgres_rows import MESSAGE_COLUMNS, TRANSITION_COLUMNS, message_bytes, message_of
 from sinks.tables.postgres_search import can_be_asked, found_by, found_by_name
 from sinks.tables.postgres_snapshots import Snapshots
@@ -50,6 +53,7 @@ _AUDIT: Final = (
     'ORDER BY hour DESC, source COLLATE "C"'
 )
 _RAW_POSITIONS: Final = "SELECT partition, next_offset FROM positions WHERE topic = 'raw'"
+_HAS_ERASURES: Final = "SELECT count(to_regclass('erasures'))"
 _OPEN_DEAD: Final = "SELECT reason, count(*) FROM dead_letters WHERE retried_at IS NULL GROUP BY reason"
 _LAST_TRANSITION: Final = "SELECT coalesce(max(seq), 0) FROM transitions"
 _REASONS: Final = (
@@ -59,10 +63,14 @@ _REASONS: Final = (
 
 
 class PostgresReader(IncidentReading):
-    """The read side of the tables at `url`, which is what libpq takes. Connects when it is asked something."""
+    """The read side of the tables at `url`, which is what libpq takes. Connects when it is asked something.
 
-    def __init__(self, url: str) -> None:
+    Bodies of erased recipients are told by `digests`; without, none is shown where anybody was erased.
+    """
+
+    def __init__(self, url: str, digests: Digests | None = None) -> None:
         self._snapshots = Snapshots(url)
+        self._held = HeldList(digests)
 
     def close(self) -> None:
         """Give the connections back; a reader that is closed may still finish what it is doing."""
@@ -116,13 +124,21 @@ class PostgresReader(IncidentReading):
                 return None
             transitions = _ends(db, _TRANSITIONS, "seq", message_id)
             postbacks = _ends(db, _POSTBACKS, "position", message_id)
+            withheld = self._withheld(db, message_id)
             incidents = links_of(asking_postgres(db), message_id)
         return {
             **message_of(found[1:]),
             "transitions": [transition_of(row[1:]) for row in transitions],
-            "postbacks": with_bodies(map(PostbackRow._make, postbacks), body_at, most_bytes=MOST_BODY_BYTES),
+            "postbacks": with_bodies(
+                map(PostbackRow._make, postbacks), body_at, most_bytes=MOST_BODY_BYTES, withheld=withheld
+            ),
             "incidents": incidents,
         }
+
+    def _withheld(self, db: Connection | None, message_id: str) -> Withheld | None:
+        if db is None or not _number(db, _HAS_ERASURES):
+            return None
+        return self._held.withheld(last_erasure(db), lambda: erasures(db), message_id)
 
     def find(self, identifier: str, *, limit: int = DEFAULT_ITEMS) -> list[str]:
         """The ids of the newest messages of that name: message, dispatch, send, 360NRS or contact id."""

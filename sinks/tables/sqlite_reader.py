@@ -15,11 +15,14 @@ from typing import Final
 
 from typing_extensions import override
 
+from schemas.personal import Digests
 from schemas.postback import Postback
 from schemas.records import DeadLetterView, MessageDetail, MessageStatus
+from sinks.personal.held import HeldList, Withheld
 from sinks.tables.asking import Asking, asking_sqlite
 from sinks.tables.incident_reading import IncidentReading, links_of
 from sinks.tables.pages import DEFAULT_ITEMS, MOST_ITEMS, Page, check_limit, cursor_number, page_of
+from sinks.tables.sqlite_personal import erasures, last_erasure
 from sinks.tables.sqlite_rows import (
     DEAD_COLUMNS,
     DEAD_POSTBACK_COLUMNS,
@@ -58,6 +61,7 @@ _AUDIT_ON_KAFKA: Final = (
 )
 _RAW_POSITIONS: Final = "SELECT partition, next_offset FROM positions WHERE topic = 'raw'"
 _IS_ON_KAFKA: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'positions'"
+_HAS_ERASURES: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'erasures'"
 _OPEN_DEAD: Final = "SELECT reason, count(*) FROM dead_letters WHERE retried_at IS NULL GROUP BY reason"
 _LAST_TRANSITION: Final = "SELECT coalesce(max(seq), 0) FROM transition_log"
 _REASONS: Final = (
@@ -68,10 +72,14 @@ _POSITION: Final = "SELECT coalesce(max(position), 0) FROM progress WHERE partit
 
 
 class SqliteReader(IncidentReading):
-    """The read side of the tables in `path`."""
+    """The read side of the tables in `path`.
 
-    def __init__(self, path: Path) -> None:
+    Bodies of erased recipients are told by `digests`; without, none is shown where anybody was erased.
+    """
+
+    def __init__(self, path: Path, digests: Digests | None = None) -> None:
         self._snapshots = Snapshots(path)
+        self._held = HeldList(digests)
 
     def close(self) -> None:
         """Give the file back; a reader that is closed may still finish what it is doing."""
@@ -134,13 +142,21 @@ class SqliteReader(IncidentReading):
                 return None
             transitions = _ends(db, _TRANSITIONS, "message_id", "seq", message_id)
             postbacks = _ends(db, _POSTBACKS, "message_seq", "position", found[0])
+            withheld = self._withheld(db, message_id)
             incidents = links_of(asking_sqlite(db), message_id)
         return {
             **message_of(found[1:]),
             "transitions": [transition_of(row[1:]) for row in transitions],
-            "postbacks": with_bodies(map(PostbackRow._make, postbacks), body_at, most_bytes=MOST_BODY_BYTES),
+            "postbacks": with_bodies(
+                map(PostbackRow._make, postbacks), body_at, most_bytes=MOST_BODY_BYTES, withheld=withheld
+            ),
             "incidents": incidents,
         }
+
+    def _withheld(self, db: sqlite3.Connection | None, message_id: str) -> Withheld | None:
+        if db is None or not _number(db, _HAS_ERASURES):
+            return None
+        return self._held.withheld(last_erasure(db), lambda: erasures(db), message_id)
 
     def find(self, identifier: str, *, limit: int = DEFAULT_ITEMS) -> list[str]:
         """The ids of the newest messages of that name: message, dispatch, send, 360NRS or contact id."""

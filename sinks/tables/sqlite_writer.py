@@ -192,6 +192,10 @@ class SqliteTables:
             add_erasures(self._db, entries)
             self._held.redactor(last_erasure(self._db), lambda: erasures(self._db))
 
+    def erasures(self) -> list[Erased]:
+        """The whole list."""
+        return list(erasures(self._db))
+
     def write_tallies(self, tallies: Iterable[Tally]) -> None:
         """Queue them for the incident step. Inside the transaction of the batches they count."""
         self._db.executemany("INSERT INTO tallies (record) VALUES (?)", [(_json(tally),) for tally in tallies])
