@@ -6,12 +6,14 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from typing_extensions import override
 
+from processors.incidents.rules import IncidentRule
 from processors.personal import Mode
 from schemas.ports import Clock
 from sendtrace.data_paths import DataPaths
@@ -35,6 +37,7 @@ class ProcessorChild(KeptRunning):
         clock: Clock,
         personal_mode: Mode = "off",
         personal_secret: str | None = None,
+        incident_rules: Sequence[IncidentRule] = (),
     ) -> None:
         super().__init__("the processor", clock=clock, stop_wait_s=_STOP_WAIT_S)
         self._paths = paths
@@ -42,6 +45,7 @@ class ProcessorChild(KeptRunning):
         self._dead_retention_days = dead_retention_days
         self._personal_mode = personal_mode
         self._personal_secret = personal_secret
+        self._incident_rules = tuple(incident_rules)
         self._pipe: int | None = None
         self._end = 0
         self._unsent = False
@@ -70,7 +74,7 @@ class ProcessorChild(KeptRunning):
         os.set_blocking(writing, False)
         task = Task(
             *(str(self._paths.directory), reading, self._rules, self._dead_retention_days, careful),
-            self._personal_mode,
+            *(self._personal_mode, self._incident_rules),
         )
         try:
             process = await asyncio.create_subprocess_exec(

@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -200,15 +200,20 @@ class AlreadyRunningError(RuntimeError):
     """Another process handles this data directory."""
 
 
-@contextmanager
-def processor_lock(paths: DataPaths, *, wait: bool) -> Iterator[None]:
+def processor_lock(paths: DataPaths, *, wait: bool) -> AbstractContextManager[None]:
     """The right to write the tables of a data directory. Raises `AlreadyRunningError` unless `wait`."""
-    handle = os.open(paths.processor_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return directory_lock(paths.processor_lock, wait=wait)
+
+
+@contextmanager
+def directory_lock(path: Path, *, wait: bool) -> Iterator[None]:
+    """One of the locks of a data directory. Raises `AlreadyRunningError` unless `wait`."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
-            raise AlreadyRunningError(f"{paths.directory}: another sendtrace is working on this directory") from error
+            raise AlreadyRunningError(f"{path.parent}: another sendtrace is working on this directory") from error
         yield
     finally:
         os.close(handle)

@@ -17,12 +17,14 @@ import signal
 import sqlite3
 import struct
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ingest.file_log_reader import FileLogReader
 from processors.attempts import MarkedAttempts
+from processors.incidents.rules import IncidentRule
 from processors.personal import Mode
 from schemas.ports import Clock
 from schemas.times import iso_ms
@@ -31,6 +33,7 @@ from sendtrace.data_paths import DataPaths
 from sendtrace.kept_running import EXIT_UNUSABLE, GC_THRESHOLDS
 from sendtrace.logs import configure_logs
 from sendtrace.personal_keys import child_keys
+from sendtrace.processor_incidents import IncidentTurns, incident_turns
 from sendtrace.processor_loop import ProcessorLoop, open_loop, processor_lock
 from sinks.tables.migrations import MigrationError
 from sinks.tables.sqlite_writer import SqliteTables
@@ -87,8 +90,14 @@ class Housekeeping:
             self._tables.delete_dead_before(iso_ms(clock.now_ms() - self._keep_ms))
 
 
-def follow(loop: ProcessorLoop, reader: FileLogReader, wakeups: Wakeups, housekeeping: Housekeeping) -> None:
-    """Handle the log as it grows, until the pipe ends."""
+def follow(
+    loop: ProcessorLoop,
+    reader: FileLogReader,
+    wakeups: Wakeups,
+    housekeeping: Housekeeping,
+    incidents: IncidentTurns | None = None,
+) -> None:
+    """Handle the log as it grows, until the pipe ends. `incidents` have their turns in between."""
     clock = SystemClock()
     deadline: float | None = None
     pause_s = 0.0
@@ -105,6 +114,11 @@ def follow(loop: ProcessorLoop, reader: FileLogReader, wakeups: Wakeups, houseke
                 loop.retry_dead()
                 housekeeping.run(clock)
                 pause_s = _IDLE_S
+            if incidents is not None:
+                end = reader.durable_end
+                caught_up = not handled and end is not None and loop.position >= end
+                if incidents.run(busy=bool(handled), caught_up=caught_up):
+                    pause_s = 0.0
         except (sqlite3.OperationalError, OSError) as error:
             _log.error("tables: %s; trying again in %g s", error, _PAUSE_AFTER_FAILED_WRITE_S)
             handled, pause_s = 0, _PAUSE_AFTER_FAILED_WRITE_S
@@ -122,6 +136,14 @@ class Task:
     dead_retention_days: int
     careful: bool
     personal_mode: Mode = "off"
+    incident_rules: Sequence[IncidentRule] = ()
+
+
+def _incidents(task: Task, tables: SqliteTables) -> IncidentTurns | None:
+    given = [IncidentRule(*values) for values in task.incident_rules]  # JSON has made lists of all tuples
+    rules = [rule._replace(match=tuple(rule.match), group_by=tuple(rule.group_by)) for rule in given]
+    classes = Path(task.rules) if task.rules else None
+    return incident_turns(tables, rules=rules, classes=classes, clock=SystemClock()) if rules else None
 
 
 def main(argument: str) -> int:
@@ -150,7 +172,7 @@ def main(argument: str) -> int:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         try:
-            follow(loop, reader, wakeups, Housekeeping(tables, task.dead_retention_days))
+            follow(loop, reader, wakeups, Housekeeping(tables, task.dead_retention_days), _incidents(task, tables))
         finally:
             tables.close()
             reader.close()

@@ -11,7 +11,9 @@ from sendtrace.personal_keys import keys_of, secret_on_kafka
 from sendtrace.settings import Settings
 from sinks.tables.changes import Retention, TablesWriter
 from sinks.tables.incident_orders import IncidentOrders
+from sinks.tables.incident_tables import IncidentTables
 from sinks.tables.sqlite_incident_orders import SqliteIncidentOrders
+from sinks.tables.sqlite_incidents import open_sqlite_incidents
 from sinks.tables.sqlite_reader import SqliteReader
 from sinks.tables.sqlite_sink import SqliteSink
 from sinks.tables.tables_reader import TablesReader
@@ -84,3 +86,16 @@ def open_incident_orders(settings: Settings) -> IncidentOrders:
     from sinks.tables.postgres_incident_orders import PostgresIncidentOrders  # noqa: PLC0415  as above
 
     return PostgresIncidentOrders(url)
+
+
+def open_incident_tables(settings: Settings) -> IncidentTables:
+    """Those the incidents role works on; of SQLite only under the data directory's `incidents_lock`.
+
+    Raises `sqlite3.Error`, `TablesError`, and `MigrationError` where this release cannot work on them.
+    """
+    url = postgres_of(settings)
+    if url is None:
+        return open_sqlite_incidents(DataPaths(settings.storage.directory).tables)
+    from sinks.tables.postgres_incidents import PostgresIncidents  # noqa: PLC0415  as above
+
+    return PostgresIncidents(url)

@@ -111,6 +111,11 @@ class SqliteTables:
         self._digests = digests
         self._held = HeldList(digests)
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For what else writes the file in this thread: a second connection would empty this one's cache each time."""
+        return self._db
+
     def close(self) -> None:
         """Close the file; an unfinished transaction is rolled back."""
         self._db.close()
