@@ -192,7 +192,7 @@ def test_compose_runs_every_role_on_kafka() -> None:
     commands = [parsed(each["command"]) for name, each in OURS.items() if name != "init"]
 
     assert sorted(commands) == [
-        f"sendtrace {role}" for role in ("gateway", "sink tables", "topics create", "web", "worker", "worker")
+        f"sendtrace {role}" for role in ("gateway", "sink incidents", "sink tables", "topics create", "web", "worker", "worker")
     ]
 
 

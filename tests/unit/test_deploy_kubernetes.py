@@ -81,6 +81,7 @@ def test_every_role_on_kafka_runs() -> None:
         "gateway": "sendtrace gateway",
         "worker": "sendtrace worker",
         "sink": "sendtrace sink tables",
+        "incidents": "sendtrace sink incidents",
         "web": "sendtrace web",
     }
 
@@ -106,7 +107,7 @@ def test_its_settings_are_there_and_load(each: Workload, monkeypatch: pytest.Mon
 
     assert unknown_variables(given) == []
     assert bool(settings.sources) is (each.name == "gateway")
-    assert (settings.tables.postgres is not None) is (each.name in {"sink", "web"})
+    assert (settings.tables.postgres is not None) is (each.name in {"sink", "incidents", "web"})
 
 
 @pytest.mark.parametrize("name", [name for name in FILLED_IN if "POSTGRES" not in name])
@@ -187,8 +188,9 @@ def test_it_is_given_the_time_it_takes_to_stop(each: Workload) -> None:
     assert each.pod["terminationGracePeriodSeconds"] >= LONGEST_STOP_S + int(pause_s)
 
 
-def test_the_tables_have_one_writer() -> None:
-    (sink,) = [each for each in ROLES if each.name == "sink"]
+@pytest.mark.parametrize("name", ["sink", "incidents"])
+def test_the_tables_have_one_writer(name: str) -> None:
+    (sink,) = [each for each in ROLES if each.name == name]
 
     assert (sink.spec["replicas"], sink.spec["strategy"]) == (1, {"type": "Recreate"})
 
