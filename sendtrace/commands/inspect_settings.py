@@ -13,6 +13,7 @@ import typer
 
 from processors.classify import Classifier, RulesError
 from schemas.codec import json_schema
+from schemas.incident_views import IncidentDetail
 from schemas.incidents import Incident
 from schemas.records import Audit, DeadLetterView, MessageDetail, MessageStatus, StatusRecord, Transition
 from schemas.tallies import Tally
@@ -24,7 +25,17 @@ from sendtrace.settings import Settings
 from sendtrace.terminal import safe, say
 
 #: What others may rely on: the values of topics, tables and the read API.
-PUBLIC_RECORDS: Final = (MessageStatus, MessageDetail, Transition, StatusRecord, Tally, Incident, DeadLetterView, Audit)
+PUBLIC_RECORDS: Final = (
+    MessageStatus,
+    MessageDetail,
+    Transition,
+    StatusRecord,
+    Tally,
+    Incident,
+    IncidentDetail,
+    DeadLetterView,
+    Audit,
+)
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 config_app = typer.Typer(help="Show the settings in force.", no_args_is_help=True)
