@@ -18,11 +18,13 @@ from typer.main import get_command
 from ingest.segment_directory import LogDirectoryError
 from processors.classify import RulesError
 from sendtrace.commands import (
+    alerts,
     audit,
     dead,
     export,
     incidents,
     inspect_settings,
+    report,
     serve,
     show,
     sink,
@@ -69,7 +71,9 @@ app.command(rich_help_panel=_LOOK)(show.show)
 app.command(rich_help_panel=_LOOK)(tail.tail)
 app.add_typer(incidents.incidents_app, name="incidents", rich_help_panel=_LOOK)
 app.command(rich_help_panel=_LOOK)(audit.audit)
+app.command(rich_help_panel=_LOOK)(report.report)
 app.command(rich_help_panel=_LOOK)(export.export)
+app.add_typer(alerts.alerts_app, name="alerts", rich_help_panel=_LOOK)
 app.add_typer(dead.dead_app, name="dead", rich_help_panel=_LOOK)
 app.add_typer(sources.token_app, name="token", rich_help_panel=_SET_UP)
 app.command(rich_help_panel=_SET_UP)(inspect_settings.check)

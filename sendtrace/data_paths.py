@@ -58,6 +58,11 @@ class DataPaths:
         return self.directory / "incidents.lock"
 
     @property
+    def notifications_lock(self) -> Path:
+        """Held by whoever tells people of incidents."""
+        return self.directory / "notifications.lock"
+
+    @property
     def attempt(self) -> Path:
         """Which record was in hand, while the processor goes carefully after a crash."""
         return self.directory / "processor.attempt"

@@ -27,6 +27,7 @@ class Label(StrEnum):
     CAUSE = "cause"  # `ingest.auth.Denial`
     PARTITION = "partition"  # numbers of a topic's partitions
     TOPIC = "topic"  # `schemas.topics`
+    TARGET = "target"  # the configured targets of notifications
     PLACE = "topic_partition"  # a topic of ours and the number of one of its partitions
 
 
@@ -119,6 +120,13 @@ PARQUET_WAITING: Final = _gauge("parquet_waiting_rows", None, "Transitions in th
 PARQUET_CAUGHT_UP: Final = _gauge("parquet_caught_up", None, "1 once less was waiting than one roll takes.")
 PARQUET_TROUBLE: Final = _gauge("parquet_trouble", None, "1 while the tables or the place keep it from work, else 0.")
 
+# Notifications (`sendtrace up` with targets, `sendtrace sink notifications`), since their process started.
+NOTIFY_DELIVERED: Final = _counter("notifications_delivered", Label.TARGET, "Messages a target took.")
+NOTIFY_FAILED: Final = _counter("notifications_failed", Label.TARGET, "Attempts that a target did not take.")
+NOTIFY_PARKED: Final = _counter("notifications_parked", Label.TARGET, "Messages given up; the tables have the reason.")
+NOTIFY_WAITING: Final = _gauge("notifications_waiting_changes", Label.TARGET, "Changes that are not told yet.")
+NOTIFY_TROUBLE: Final = _gauge("notifications_trouble", None, "1 while the database keeps it from work, else 0.")
+
 # The processor and its tables, since the data began.
 PROCESSED: Final = _gauge("processed_position_bytes", None, "Everything before it in the raw log is in the tables.")
 BACKLOG_BYTES: Final = _gauge("backlog_bytes", None, "Bytes of the raw log that are not in the tables yet.")
@@ -174,6 +182,9 @@ SINK: Final = (
     *(SINK_TRANSACTIONS, SINK_ROWS, SINK_LAG, SINK_NOT_UNDERSTOOD, SINK_SET_ASIDE),
     *(SINK_CAUGHT_UP, SINK_TROUBLE),
 )
+
+#: What `sendtrace sink notifications` tells, and `sendtrace up` besides where it has targets.
+NOTIFICATIONS: Final = (NOTIFY_DELIVERED, NOTIFY_FAILED, NOTIFY_PARKED, NOTIFY_WAITING, NOTIFY_TROUBLE)
 
 #: What `sendtrace sink incidents` tells.
 INCIDENTS: Final = (

@@ -22,6 +22,7 @@ from schemas.incidents import SEVERITIES
 from schemas.rejections import RejectReason
 from sendtrace import metrics
 from sendtrace.metrics import Kind, Metric
+from sendtrace.notify_reports import NotifyReport
 from sendtrace.read_side import ReadSide
 from sinks.tables.tables_reader import AuditCount, Handled, IncidentsReader
 from sinks.tables.trouble import TablesError
@@ -69,6 +70,8 @@ def _read(side: ReadSide) -> Iterator[tuple[Metric, Values]]:
     yield metrics.CAN_KEEP, side.can_keep()
     yield metrics.PROCESSOR_ALIVE, side.processor_alive()
     yield metrics.PROCESSOR_RESTARTS, side.processor_restarts()
+    if side.notifications is not None:
+        yield from notification_values(side.notifications())
     try:
         tables = list(_tables(side, counters))
     except (sqlite3.Error, TablesError, OSError) as error:
@@ -93,6 +96,15 @@ def gateway_values(counters: Counters) -> Iterator[tuple[Metric, Values]]:
     yield metrics.PARTIAL_BYTES, counters.partial_bytes
 
 
+def notification_values(report: NotifyReport) -> Iterator[tuple[Metric, Values]]:
+    """What the process of notifications said of itself."""
+    yield metrics.NOTIFY_DELIVERED, report["delivered"]
+    yield metrics.NOTIFY_FAILED, report["failed"]
+    yield metrics.NOTIFY_PARKED, report["parked"]
+    yield metrics.NOTIFY_WAITING, report["waiting"]
+    yield metrics.NOTIFY_TROUBLE, report["trouble"] is not None
+
+
 def _raw_log(stats: LogStats) -> Iterator[tuple[Metric, Values]]:
     yield metrics.LOG_BATCHES, stats.batches
     yield metrics.LOG_RECORDS, stats.records
@@ -112,6 +124,7 @@ def _tables(side: ReadSide, counters: Counters) -> Iterator[tuple[Metric, Values
     yield metrics.BACKLOG_RECORDS, sum(side.log.count_from(position, end).values())
     yield from outcome_values(handled, sources=counters.sources)
     yield from incident_values(side.reader)
+    yield metrics.INCIDENTS_WAITING, side.incidents_waiting()
 
 
 def outcome_values(handled: Handled, *, sources: Iterable[str] = ()) -> Iterator[tuple[Metric, Values]]:

@@ -17,6 +17,7 @@ from ingest.file_log import LogStats
 from ingest.file_log_reader import FileLogReader
 from schemas.records import Audit
 from sendtrace.audit import CountedTopic, audit
+from sendtrace.notify_reports import NotifyReport
 from sinks.tables.tables_reader import TablesReader
 
 Counts = Mapping[tuple[str, str], int]
@@ -115,6 +116,10 @@ class ReadSide:
     processor_restarts: Callable[[], int]
     processor_alive: Callable[[], bool]
     can_keep: Callable[[], bool]
+    #: `None` where there are no targets.
+    notifications: Callable[[], NotifyReport] | None = None
+    #: What the incident step has not had yet.
+    incidents_waiting: Callable[[], int] = lambda: 0
 
     def body_at(self, position: int) -> bytes | None:
         """See `LogView`."""

@@ -24,7 +24,10 @@ from processors.classify import Classifier
 from schemas.ports import Clock
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
+from sendtrace.incident_steps import incident_step
 from sendtrace.logs import configure_logs
+from sendtrace.notify_child import NotifyChild, notify_child_of
+from sendtrace.notify_targets import check_labels
 from sendtrace.personal_keys import keys_of, secret_embedded
 from sendtrace.processor_child import ProcessorChild
 from sendtrace.read_side import LogView, ReadSide
@@ -41,7 +44,9 @@ from sendtrace.serving import (
     url,
 )
 from sendtrace.settings import Settings, SettingsError
+from sendtrace.settings_incidents import incident_rules_of
 from sendtrace.web import admin_app
+from sinks.tables.sqlite_incidents import incidents_waiting
 from sinks.tables.sqlite_reader import SqliteReader
 from sinks.tables.trouble import TablesError
 
@@ -64,8 +69,9 @@ def run(
     `alongside` runs beside it once it is ready; when it returns, everything stops. Raises
     `SettingsError` for a rules file that the processor could not use.
     """
+    incident_step(settings)
     try:
-        Classifier.load(settings.classifier.rules)
+        check_labels(settings, Classifier.load(settings.classifier.rules).catalogue)
     except RulesError as error:
         raise SettingsError(str(error)) from error
     configure_logs("gateway")
@@ -117,24 +123,15 @@ async def serving(settings: Settings, *, notice: Callable[[str], None]) -> Async
         clock=clock,
         personal_mode=settings.personal.mode,
         personal_secret=secret,
+        incident_rules=incident_rules_of(settings),
     )
     gateway_socket = listen("gateway", settings.gateway.host, settings.gateway.port, notice)
     admin_socket = listen("admin", settings.admin.host, settings.admin.port, notice)
+    notify = notify_child_of(settings, paths, admin_port=admin_socket.getsockname()[1], clock=clock)
     reader = SqliteReader(paths.tables, keys_of("off", secret).digests)
-    log = FileLog(
-        paths.raw,
-        clock=clock,
-        on_durable=child.publish,
-        limits=LogLimits(segment_bytes=settings.storage.raw_segment_bytes),
-        not_before=reader.progress(),
-    )
-    gateway = Gateway(
-        sources=settings.gateway_sources(),
-        log=log,
-        limits=settings.gateway.limits,
-        clock=clock,
-        trusted_proxies=settings.gateway.trusted_proxies,
-    )
+    limits = LogLimits(segment_bytes=settings.storage.raw_segment_bytes)
+    log = FileLog(paths.raw, clock=clock, on_durable=child.publish, limits=limits, not_before=reader.progress())
+    gateway = _gateway_of(settings, log, clock)
     view = LogView(paths.raw, durable_end=lambda: log.durable_end)
     side = ReadSide(
         reader=reader,
@@ -145,6 +142,8 @@ async def serving(settings: Settings, *, notice: Callable[[str], None]) -> Async
         processor_restarts=lambda: child.restarts,
         processor_alive=lambda: child.alive,
         can_keep=gateway.can_keep,
+        incidents_waiting=lambda: incidents_waiting(paths.tables),
+        notifications=None if notify is None else lambda: notify.report,
     )
     token = settings.admin.token
     admin = admin_app(side, token=None if token is None else token.get_secret_value(), host=settings.admin.host)
@@ -154,6 +153,7 @@ async def serving(settings: Settings, *, notice: Callable[[str], None]) -> Async
     async with contextlib.AsyncExitStack() as stack:  # left from the last to the first
         stack.callback(reader.close)
         stack.callback(view.close)
+        await stack.enter_async_context(_notifying(notify))
         stack.push_async_callback(child.stop)
         stack.push_async_callback(log.close)
         keep_house = _keep_house(
@@ -164,6 +164,27 @@ async def serving(settings: Settings, *, notice: Callable[[str], None]) -> Async
         await stack.enter_async_context(served(gateway_server(gateway), gateway_socket))
         stack.callback(gateway.drain)
         yield running, child.unusable
+
+
+def _gateway_of(settings: Settings, log: FileLog, clock: Clock) -> Gateway:
+    return Gateway(
+        sources=settings.gateway_sources(),
+        log=log,
+        limits=settings.gateway.limits,
+        clock=clock,
+        trusted_proxies=settings.gateway.trusted_proxies,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _notifying(child: NotifyChild | None) -> AsyncIterator[None]:
+    if child is not None:
+        await child.start()
+    try:
+        yield
+    finally:
+        if child is not None:
+            await child.stop()
 
 
 async def _keep_house(paths: DataPaths, *, keep_days: int, processed: Callable[[], int], clock: Clock) -> None:

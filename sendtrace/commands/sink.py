@@ -29,6 +29,34 @@ def tables(*, config: Config = None, data: Data = None, admin_port: AdminPort = 
     return run(settings, on_ready=lambda admin_url: say(f"ready  {admin_url} (admin)"), notice=complain)
 
 
+@sink_app.command("incidents")
+def incidents(*, config: Config = None, data: Data = None, admin_port: AdminPort = None) -> int:
+    """Compute incidents from what workers put out, into the tables and topic alerts, until Ctrl-C.
+
+    The tables are made by `sendtrace sink tables`; with SQLite both have one data directory.
+
+    Example: sendtrace sink incidents --data ./sink-data
+    """
+    from sendtrace.incidents_role import run  # noqa: PLC0415  as above
+
+    settings = settings_of(config, data=data, admin_port=admin_port)
+    return run(settings, on_ready=lambda admin_url: say(f"ready  {admin_url} (admin)"), notice=complain)
+
+
+@sink_app.command("notifications")
+def notifications(*, config: Config = None, data: Data = None, admin_port: AdminPort = None) -> int:
+    """Tell people of the incidents in the tables, until Ctrl-C: the targets of [notifications].
+
+    It reads the tables alone, and goes on where it was; `sendtrace up` has it inside.
+
+    Example: sendtrace sink notifications --data ./sink-data
+    """
+    from sendtrace.notify_role import run  # noqa: PLC0415  as above
+
+    settings = settings_of(config, data=data, admin_port=admin_port)
+    return run(settings, on_ready=lambda admin_url: say(f"ready  {admin_url} (admin)"), notice=complain)
+
+
 def web(*, config: Config = None, data: Data = None, admin_port: AdminPort = None) -> int:
     """Serve page and read API on the tables of `sendtrace sink tables`, until Ctrl-C.
 

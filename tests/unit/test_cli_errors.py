@@ -67,7 +67,8 @@ def test_the_commands_are_those_of_the_interface() -> None:
         *("incidents list", "incidents show", "incidents ack", "incidents silence", "incidents unsilence"),
         *("incidents silences", "incidents resolve"),
         *("dead list", "dead show", "dead retry", "token new", "token rotate", "token retire"),
-        *("worker", "sink tables", "sink parquet", "web", "export"),
+        *("worker", "sink tables", "sink incidents", "sink parquet", "web", "export"),
+        *("sink notifications", "alerts targets", "alerts test"),
         *("topics create", "topics show"),
     }
 

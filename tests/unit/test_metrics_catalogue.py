@@ -12,13 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from ingest.counters import Counters
 from ingest.file_log import LogStats
 from sendtrace import metrics
-from sendtrace.metrics import CATALOGUE, INCIDENTS, ON_KAFKA, PARQUET, SINK, WORKER, Kind, Metric
+from sendtrace.metrics import CATALOGUE, INCIDENTS, NOTIFICATIONS, ON_KAFKA, PARQUET, SINK, WORKER, Kind, Metric
 from sendtrace.metrics_collector import SendtraceCollector, exposition, registry_of
 from sendtrace.read_side import LogView, ReadSide
 from sinks.tables.sqlite_reader import SqliteReader
 
 UNITS = ("bytes", "seconds")
-SORTED = sorted({*CATALOGUE, *INCIDENTS, *ON_KAFKA, *PARQUET, *SINK, *WORKER})
+SORTED = sorted({*CATALOGUE, *NOTIFICATIONS, *INCIDENTS, *ON_KAFKA, *PARQUET, *SINK, *WORKER})
 
 
 @pytest.fixture

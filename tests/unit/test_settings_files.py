@@ -16,7 +16,7 @@ from sendtrace.settings import SettingsError, load
 from sendtrace.settings_model import leaf_keys
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "sendtrace.example.toml"
-_COMMENTED_OUT = re.compile(r"^# ([a-z_0-9]+ = )", re.MULTILINE)
+_COMMENTED_OUT = re.compile(r"^# ([a-z_0-9]+ = |\[[a-z_0-9.]+\]$)", re.MULTILINE)
 
 
 def _uncommented() -> str:
@@ -40,6 +40,7 @@ def test_the_example_states_the_defaults() -> None:
 def test_what_the_example_comments_out_is_right_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bounce_rules.toml").touch()
+    Path("ca.pem").touch()
     Path("all.toml").write_text(_uncommented(), encoding="utf-8")
 
     assert load(Path("all.toml")).admin.token is not None
@@ -47,12 +48,12 @@ def test_what_the_example_comments_out_is_right_too(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("keys", list(leaf_keys()), ids=".".join)
 def test_the_example_shows_every_key(keys: tuple[str, ...]) -> None:
-    node: object = tomllib.loads(_uncommented())
+    nodes: list[object] = [tomllib.loads(_uncommented())]
 
     for key in keys:
-        assert isinstance(node, dict)
-        assert "nrs360" if key == "NAME" else key in node
-        node = node["nrs360" if key == "NAME" else key]
+        tables = [node for node in nodes if isinstance(node, dict)]
+        nodes = [value for table in tables for name, value in table.items() if key in {name, "NAME"}]
+        assert nodes
 
 
 def test_init_writes_settings_that_load(tmp_path: Path) -> None:
