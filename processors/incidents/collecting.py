@@ -93,12 +93,12 @@ class Collector:
 
     def _add_failures(self, news: News, matcher: _Matcher, alike: list[Transition]) -> None:
         ms = self._ms
-        if matcher.counts_failures:
-            news.times_ms += [ms(failure["received_at"]) for failure in alike]
+        times_ms = [ms(failure["received_at"]) for failure in alike] if matcher.counts_failures else []
+        news.times_ms += times_ms
         if matcher.rule.kind == "rate":
             news.samples += bucket_failures(alike, ms, matcher.rule.bucket_ms, SAMPLES_A_BUCKET)
         else:
-            news.samples += first_failures(alike, ms)
+            news.samples += first_failures(alike, times_ms, ms, matcher.rule.quiet_ms)
 
     def _take_tally(self, found: dict[GroupKey, News], matcher: _Matcher, tally: Tally, at_ms: int) -> None:
         rule = matcher.rule

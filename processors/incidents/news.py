@@ -62,13 +62,15 @@ def _receipt_order(failure: Transition) -> tuple[str, str]:
     return failure["received_at"], failure["receipt_id"]
 
 
-def first_failures(failures: Sequence[Transition], ms: MsClock) -> list[Sample]:
-    """The samples of many failures: those received first."""
+def first_failures(failures: Sequence[Transition], times_ms: Sequence[int], ms: MsClock, quiet_ms: int) -> list[Sample]:
+    """The samples of many failures of a count: those received first in each spell, `times_ms` being their times."""
+    if max(times_ms) - min(times_ms) > quiet_ms:  # no two spells lie within one bucket of this length
+        return bucket_failures(failures, ms, quiet_ms, MOST_INCIDENT_SAMPLES)
     return [_sample(failure, ms) for failure in heapq.nsmallest(MOST_INCIDENT_SAMPLES, failures, key=_receipt_order)]
 
 
 def bucket_failures(failures: Iterable[Transition], ms: MsClock, bucket_ms: int, most: int) -> list[Sample]:
-    """The first few of every bucket, for rates: which of them will be of a spell is not known yet."""
+    """The first few of every bucket, where it is not known yet which of them will be of one spell."""
     by_bucket: dict[int, list[Sample]] = {}
     for failure in failures:
         at_ms = ms(failure["received_at"])

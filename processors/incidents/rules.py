@@ -33,6 +33,8 @@ LATENESS_MS: Final = 15_000
 #: A window is looked at in so many steps; more would not be seen in a title, and each costs state.
 _STEPS: Final = 180
 _BUCKET_MS: Final = BUCKET_S * 1000
+#: After this nothing of a time is missing: a tally's time is the beginning of its ten seconds.
+SETTLED_MS: Final = LATENESS_MS + _BUCKET_MS
 _PARTS: Final = 1_000_000
 _LEAST_ESCALATED_FROM: Final = 10
 

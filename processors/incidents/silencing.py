@@ -13,7 +13,7 @@ from typing import Final
 
 from processors.incidents.group_state import MOST_SPELLS, Group, Spell
 from processors.incidents.news import News
-from processors.incidents.rules import LATENESS_MS, IncidentRule
+from processors.incidents.rules import SETTLED_MS, IncidentRule
 
 _HOUR_MS: Final = 3_600_000
 _DAY_HOURS: Final = 24
@@ -44,14 +44,14 @@ def missed_until(rule: IncidentRule, group: Group, watermark_ms: int) -> int | N
     spell = group.spells[-1] if group.spells else None
     if group.heard_ms < 0 or (spell is not None and spell.ended_ms is None) or _is_closed(group):
         return None
-    look_ms = group.heard_ms + rule.window_s * 1000 + LATENESS_MS
+    look_ms = group.heard_ms + rule.window_s * 1000 + SETTLED_MS
     if watermark_ms < look_ms:
         return look_ms
     found = _missed_ms(rule, group)
     if found is None:
         return None
-    if watermark_ms < found[0] + LATENESS_MS:
-        return found[0] + LATENESS_MS
+    if watermark_ms < found[0] + SETTLED_MS:
+        return found[0] + SETTLED_MS
     _begin(group, found, None)
     return None
 

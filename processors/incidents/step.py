@@ -16,7 +16,7 @@ from processors.incidents.domain_names import fold_domains, is_domain_list
 from processors.incidents.group_state import MOST_SPELLS, Group, read_group, write_group
 from processors.incidents.news import News
 from processors.incidents.rating import judge_until, next_judgement_ms, rate_news
-from processors.incidents.rules import LATENESS_MS, IncidentRule, group_id
+from processors.incidents.rules import LATENESS_MS, SETTLED_MS, IncidentRule, group_id
 from processors.incidents.silencing import FORGOTTEN_MS, hear, missed_until
 from processors.incidents.telling import Said, Teller
 from schemas.incidents import GroupState, GroupStore, Incident, IncidentChange, IncidentOutputs
@@ -171,7 +171,7 @@ def _state(rule: IncidentRule, identity: str, group: Group, due_ms: int | None, 
         ends_ms = [watermark_ms + _LOOKED_AT_MS] + ([] if due_ms is None else [due_ms])
         if rule.kind != "silence":
             ends_ms += [
-                spell.last_ms + rule.quiet_ms + LATENESS_MS for spell in group.spells if spell.holds(told.point_ms)
+                spell.last_ms + rule.quiet_ms + SETTLED_MS for spell in group.spells if spell.holds(told.point_ms)
             ]
         due_ms = min(ends_ms)
     elif due_ms is None:
@@ -190,6 +190,7 @@ def _forgotten_ms(rule: IncidentRule, group: Group) -> int | None:
     if rule.kind == "silence":
         return group.heard_ms + FORGOTTEN_MS if group.heard_ms >= 0 else None
     ends_ms = [spell.last_ms + rule.quiet_ms + KEPT_MS for spell in group.spells[-1:]]
-    if rule.kind == "rate" and group.buckets:
-        ends_ms.append((max(group.buckets) + rule.window_buckets + 1) * rule.bucket_ms + LATENESS_MS)
+    if rule.kind == "rate":
+        lately = [*group.buckets, *(sample.at_ms // rule.bucket_ms for sample in group.candidates)]
+        ends_ms += [(index + rule.window_buckets + 1) * rule.bucket_ms + LATENESS_MS for index in lately]
     return max(ends_ms, default=None)

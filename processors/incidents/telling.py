@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from processors.bounce_rules import BounceClass
 from processors.incidents.group_state import Group, Sample, Spell, Told
-from processors.incidents.rules import LATENESS_MS, IncidentRule
+from processors.incidents.rules import SETTLED_MS, IncidentRule
 from processors.incidents.texts import advice_of, title_of
 from schemas.incident_views import id_of_resolved_by_hand
 from schemas.incidents import SEVERITIES, Incident, IncidentChange, IncidentChangeWord, IncidentSample, Severity
@@ -99,7 +99,7 @@ class Teller:
         if self._rule.kind == "silence":
             return spell.ended_ms
         ended_ms = spell.last_ms + self._rule.quiet_ms
-        return ended_ms if self._watermark_ms >= ended_ms + LATENESS_MS else None
+        return ended_ms if self._watermark_ms >= ended_ms + SETTLED_MS else None
 
     def _open(self, spell: Spell) -> None:
         told = self._group.told

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 from processors.classify import Classifier
 from processors.incidents.rules import DEFAULT_RULES, IncidentRule
@@ -15,6 +17,7 @@ from schemas.times import epoch_ms, iso_ms
 
 NOON_MS = epoch_ms("2026-11-20T12:00:00.000Z")
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
+NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 CATALOGUE = Classifier.load(None).catalogue
 
 
@@ -122,6 +125,7 @@ def failure(
 
 def tally(
     at_ms: int,
+    given: Mapping[str, int] = NOTHING,
     *,
     campaign_id: str | None = "welcome",
     source: str = "braze",
@@ -129,11 +133,11 @@ def tally(
     reversed_: int = 0,
     dead: dict[str, int] | None = None,
     samples: Sequence[TallySample] = (),
-    **counts: int,
+    **more: int,
 ) -> Tally:
-    """Counts of postbacks that came at a time."""
+    """Counts of postbacks that came at a time: `given` and `more` by status."""
     at = iso_ms(at_ms)
-    dead = dead or {}
+    counts, dead = {**given, **more}, dead or {}
     return {
         "tally_id": f"{at}-{campaign_id}-{source}",
         "source": source,

@@ -40,7 +40,7 @@ def test_settings_that_would_start_are_right(shell: Shell) -> None:
 
     assert (ran.code, ran.err) == (0, "")
     assert [line.split()[:2] for line in ran.lines] == [
-        ["ok", what] for what in ("settings", "data", "gateway", "admin", "rules")
+        ["ok", what] for what in ("settings", "data", "gateway", "admin", "rules", "incidents")
     ]
 
 
