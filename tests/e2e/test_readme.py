@@ -6,13 +6,14 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.program import ROOT, Program, environment, running
+from tests.e2e.program import PATIENCE_S, ROOT, Program, environment, running
 from tests.postgres.incidents_rig import incident, put_in_sqlite
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,6 +54,9 @@ class Reader:
         self.up = self._stack.enter_context(running("up", cwd=self.directory, env=self._env))
         gateway = self.up.wait_for("ready").split()[1]
         self.words["URL"] = re.sub(r"http://[^/]+", gateway, self.words["URL"])
+        deadline = time.monotonic() + PATIENCE_S  # the processor makes the tables while the gateway answers already
+        while not (self.directory / "sendtrace-data" / "tables.db").is_file() and time.monotonic() < deadline:
+            time.sleep(0.05)
         return 0, self.up.lines
 
     def _curl(self, arguments: list[str]) -> tuple[int, list[str]]:
