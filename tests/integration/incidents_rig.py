@@ -87,17 +87,17 @@ async def put(address: str, prefix: str, failures: Iterable[Transition], *, abor
     try:
         await producer.begin_transaction()
         sent = [
-            await producer.send(
-                prefix + FAILURES.name,
-                orjson.dumps(one),
-                partition=crc32((one["campaign_id"] or "").encode()) % PARTITIONS,
-            )
+            await producer.send(prefix + FAILURES.name, orjson.dumps(one), partition=_partition(one))
             for one in failures
         ]
         await asyncio.gather(*sent)
         await (producer.abort_transaction() if abort else producer.commit_transaction())
     finally:
         await producer.stop()
+
+
+def _partition(one: Transition) -> int:
+    return crc32((one["campaign_id"] or "").encode()) % PARTITIONS
 
 
 async def put_raw(address: str, topic: str, *values: bytes) -> None:
