@@ -85,6 +85,8 @@ def _head(incident: Incident, now_ms: int, width: int | None) -> Iterator[Text]:
 
 def _facts(incident: Incident, now_ms: int, meanings: Mapping[str, Meaning], width: int | None) -> Iterator[Text]:
     known = meanings.get(incident["class"] or "")
+    if known is not None and known.meaning in incident["advice"]:  # most advice begins with it
+        known = None
     spell_ms = epoch_ms(incident["last_seen"]) - epoch_ms(incident["first_seen"])
     for label, value in (
         ("count", f"{how_many(incident)} in {duration(max(0, spell_ms))}"),

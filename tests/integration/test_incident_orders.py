@@ -24,6 +24,7 @@ from sinks.tables.sqlite_reader import SqliteReader
 from sinks.tables.sqlite_sink import SqliteSink
 from sinks.tables.trouble import TablesError
 from tests.postgres.incidents_rig import Tables, at, db, incident
+from tests.unit.cli_rig import Shell
 from tests.unit.incident_rig import CATALOGUE, HOUR, NOON_MS, SECOND, failure
 
 __all__ = ["db"]
@@ -133,6 +134,22 @@ def test_an_order_waits_for_the_batch_that_is_being_written(db: Tables) -> None:
         ordering.join(20)
 
     assert db.rows("SELECT count, acknowledged_at FROM incidents") == [(2_000, at(10))]
+
+
+@pytest.mark.parametrize("db", ["postgres"], indirect=True)
+def test_the_commands_give_their_orders_to_the_postgres_of_the_settings(
+    db: Tables, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SENDTRACE_TABLES__POSTGRES", db.place)
+    shell = Shell(tmp_path, capsys)
+    shell("init")
+    db.put(ONE)
+
+    assert shell("incidents ack aaaaaa").out == f"acknowledged: aaaaaaaa  {ONE['title']}\n"
+    assert shell("incidents silence source=braze --for 2h").out.endswith(" UTC: source=braze, 1 open now\n")
+    assert shell("incidents resolve aaaaaa").out == f"resolved: aaaaaaaa  {ONE['title']}\n"
+    assert shell("incidents").out == "none: nothing is known to be wrong\n"
 
 
 def test_the_step_agrees_with_who_resolved_it_by_hand_and_tells_nothing_twice(tmp_path: Path) -> None:
