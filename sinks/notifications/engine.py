@@ -27,7 +27,7 @@ from sinks.notifications.throttle import WINDOW_MS, may_leave, refresh_due, slot
 from sinks.tables.trouble import TablesError
 
 TABLES_TROUBLE: Final = (sqlite3.Error, TablesError, OSError)
-_POLL_S: Final = 1.0
+POLL_S: Final = 1.0
 _PAUSE_S: Final = 2.0
 _CLEAN_PERIOD_S: Final = 3_600.0
 _KEEP_MS: Final = 35 * 86_400_000
@@ -57,9 +57,17 @@ class NotifierStats:
 
 
 class Notifier:
-    """Tells all targets. `open_store` is called in the thread that then works on the store, again after trouble."""
+    """Tells all targets. `open_store` is called in the thread that works on the store, again after trouble."""
 
-    def __init__(self, targets: Sequence[Target], *, open_store: Callable[[], NotificationStore], clock: Clock) -> None:
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        *,
+        open_store: Callable[[], NotificationStore],
+        clock: Clock,
+        poll_s: float = POLL_S,
+    ) -> None:
+        self._poll_s = poll_s
         self.stats = NotifierStats([target.name for target in targets])
         self._targets = targets
         self._open_store = open_store
@@ -101,7 +109,7 @@ class Notifier:
     async def _serve(self, target: Target, store: NotificationStore) -> None:
         while True:
             if not await self._step(target, store):
-                await asyncio.sleep(_POLL_S)
+                await asyncio.sleep(self._poll_s)
 
     async def _step(self, target: Target, store: NotificationStore) -> bool:
         """Whether anything was done, so that there may be more."""

@@ -56,6 +56,8 @@ _NETWORKS: Final = tuple((ip_network(text), what) for text, what in (*_INSIDE_4,
 
 #: In the part of a URL that names host and port. Anything else is read in different ways by different programs.
 _AUTHORITY: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s\[\]@\\%/?#:<>^`{|}\"]+)(?::\d{1,5})?")
+_NUMBER: Final = re.compile(r"0[xX][0-9A-Fa-f]*|[0-9]+")
+_NO_ADDRESS: Final = "the host ends in a number, and is no address"
 _BLANK: Final = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
 
 
@@ -124,22 +126,24 @@ def literal_of(host: str) -> str | None:
     except ValueError:
         pass
     parts = host.split(".")
-    if len(parts) > 4 or not all(re.fullmatch(r"0[xX][0-9A-Fa-f]*|\d+", part) for part in parts):  # noqa: PLR2004  of an address
+    if not _NUMBER.fullmatch(parts[-1]):
         return None
     try:
         numbers = [_number(part) for part in parts]
     except ValueError:
-        raise GuardError("the host is a number, and no address") from None
+        raise GuardError(_NO_ADDRESS) from None
     value = 0
     for number in numbers[:-1]:
         value = (value << 8) | number
     left = 8 * (5 - len(numbers))
-    if any(number > 0xFF for number in numbers[:-1]) or numbers[-1] >= 1 << left:  # noqa: PLR2004  a byte
-        raise GuardError("the host is a number, and no address")
+    if left <= 0 or any(number > 0xFF for number in numbers[:-1]) or numbers[-1] >= 1 << left:  # noqa: PLR2004  a byte
+        raise GuardError(_NO_ADDRESS)
     return str(IPv4Address((value << left) | numbers[-1]))
 
 
 def _number(part: str) -> int:
+    if not _NUMBER.fullmatch(part):
+        raise ValueError(part)
     if part[:2].lower() == "0x":
         return int(part[2:] or "0", 16)
     return int(part, 8 if part.startswith("0") else 10)

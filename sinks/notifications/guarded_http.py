@@ -159,7 +159,7 @@ class _Resolver(AbstractResolver):
 
 
 async def _post(session: aiohttp.ClientSession, url: str, request: Request, *, at_home: bool) -> Answer:
-    headers = {**request.headers, **(request.secrets if at_home else {})}
+    headers = {"Accept-Encoding": "identity", **request.headers, **(request.secrets if at_home else {})}
     async with session.post(url, data=request.body, headers=headers, allow_redirects=False) as response:
         body = bytearray()
         # A status is an answer whatever becomes of its body: one that drips or never ends is left.

@@ -92,11 +92,12 @@ def _masked_sample(sample: IncidentSample) -> IncidentSample:
 
 def text_of(notice: Notice, links: Links) -> Text:
     """The whole message."""
-    blocks = [line_text(line, links) for line in notice["lines"]]
+    title = _title(notice)
+    blocks = [line_text(line, links).removeprefix(f"{title}\n") for line in notice["lines"]]
     if rest := more_text(notice):
         blocks.append(f"{rest}; see {links.incidents()}")
     mark = f"{SAMPLE_MARK}: " if notice["sample"] else ""
-    return Text(mark + _title(notice), "\n\n".join(blocks))
+    return Text(mark + title, "\n\n".join(blocks))
 
 
 def line_text(line: Line, links: Links) -> str:
