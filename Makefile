@@ -3,12 +3,13 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos kafka kafka-stop fmt lock clean
+.PHONY: help setup demo test check bench chaos storm kafka kafka-stop fmt lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 READY := .venv/sendtrace-ready
 BROKERS := 1
+BOUNCES := 100000
 KAFKA_DATA := .kafka/data
 WAITING := tests/faults tests/contract
 WAITERS := 2
@@ -49,6 +50,9 @@ POSTBACKS := 20000
 KILLS := 12
 chaos: setup  ## kill every part on Kafka and Postgres under load, and hold all to account; POSTBACKS=…, KILLS=…, SEED=…
 	@exec $(BIN)/python -m tests.faults.chaos --postbacks $(POSTBACKS) --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+
+storm: setup  ## bounces of one campaign as fast as they can be posted: one incident, few messages; BOUNCES=100000
+	@exec $(BIN)/python -m tests.faults.storm --bounces $(BOUNCES)
 
 kafka: $(READY)  ## start a Kafka broker here, from its jars; prints its address; BROKERS=3, KAFKA_PORT=9092
 	@exec $(BIN)/python -m tests.kafka.make_kafka start --data $(KAFKA_DATA) --brokers $(BROKERS) $(if $(KAFKA_PORT),--port $(KAFKA_PORT))
