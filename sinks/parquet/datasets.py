@@ -55,8 +55,8 @@ _TYPES: Final[dict[Kind, pa.DataType]] = {
     Kind.NUMBER: pa.int64(),
     Kind.TRUTH: pa.bool_(),
     Kind.TIME: TIME,
-    Kind.FACTS: pa.list_(FACT),
-    Kind.SAMPLES: pa.list_(SAMPLE),
+    Kind.FACTS: pa.list_(pa.field("element", FACT)),
+    Kind.SAMPLES: pa.list_(pa.field("element", SAMPLE)),
     Kind.BYTES: pa.binary(),
 }
 
