@@ -21,6 +21,8 @@ from sendtrace.commands import (
     alerts,
     audit,
     dead,
+    erase,
+    erasures,
     export,
     incidents,
     inspect_settings,
@@ -75,6 +77,8 @@ app.command(rich_help_panel=_LOOK)(report.report)
 app.command(rich_help_panel=_LOOK)(export.export)
 app.add_typer(alerts.alerts_app, name="alerts", rich_help_panel=_LOOK)
 app.add_typer(dead.dead_app, name="dead", rich_help_panel=_LOOK)
+app.command(rich_help_panel=_LOOK)(erase.erase)
+app.add_typer(erasures.erasures_app, name="erasures", rich_help_panel=_LOOK)
 app.add_typer(sources.token_app, name="token", rich_help_panel=_SET_UP)
 app.command(rich_help_panel=_SET_UP)(inspect_settings.check)
 app.add_typer(topics.topics_app, name="topics", rich_help_panel=_SET_UP)

@@ -23,6 +23,7 @@ from schemas.postback import Postback
 from schemas.topics import RAW
 from sendtrace.kafka_topics import BrokerError, largest_record_bytes
 from sendtrace.settings import Settings
+from sinks.personal.batches import ERASED_DETAIL
 from sinks.tables.kafka_feed import KAFKA_TROUBLE, REQUEST_S, partition_counts, told
 from sinks.tables.pages import MOST_ITEMS
 from sinks.tables.tables_reader import TablesReader
@@ -40,12 +41,12 @@ class Tried(NamedTuple):
 
 
 def open_dead(reader: TablesReader, reason: str | None) -> list[str]:
-    """The ids of the open dead letters, of this reason or of any."""
+    """The ids of the open dead letters, of this reason or of any, without those whose body was erased."""
     ids: list[str] = []
     cursor = None
     while True:
         page = reader.dead(reason=reason, open_only=True, limit=MOST_ITEMS, cursor=cursor)
-        ids += [letter["dead_id"] for letter in page.items]
+        ids += [letter["dead_id"] for letter in page.items if letter["detail"] != ERASED_DETAIL]
         cursor = page.next_cursor
         if cursor is None:
             return ids

@@ -7,6 +7,7 @@ from typing import Final
 from schemas.personal import Digests
 from schemas.times import iso_ms
 from sendtrace.data_paths import DataPaths
+from sendtrace.erasure_file import add_to_list, read_list
 from sendtrace.personal_keys import keys_of, secret_on_kafka
 from sendtrace.settings import Settings
 from sinks.tables.changes import Retention, TablesWriter
@@ -60,12 +61,24 @@ def open_tables_writer(settings: Settings) -> TablesWriter:
     """
     url = postgres_of(settings)
     if url is None:
-        return SqliteSink(DataPaths(settings.storage.directory).tables, digests_on_kafka(settings))
+        paths = DataPaths(settings.storage.directory)
+        return _held_to_file(SqliteSink(paths.tables, digests_on_kafka(settings)), paths)
     from sinks.tables.postgres_writer import PostgresTables  # noqa: PLC0415  psycopg, for those who have a Postgres
 
     digests = digests_on_kafka(settings)
     # Waiting would hold up a stop; the sink tries again by itself.
     return PostgresTables(url, wait=False, digests=digests)
+
+
+def _held_to_file(sink: SqliteSink, paths: DataPaths) -> SqliteSink:
+    """The list of what was erased outlives the tables."""
+    try:
+        sink.add_erasures(read_list(paths.erasures))
+        add_to_list(paths.erasures, sink.erasures())
+    except BaseException:
+        sink.close()
+        raise
+    return sink
 
 
 def open_tables_reader(settings: Settings) -> TablesReader:

@@ -36,6 +36,7 @@ from sendtrace.settings import Settings
 from sendtrace.settings_faults import unknown_word
 from sendtrace.terminal import safe, say
 from sendtrace.timeline import moment
+from sinks.personal.batches import ERASED_DETAIL
 from sinks.tables.sqlite_retries import request_retry
 from sinks.tables.sqlite_retry_state import retries_since
 
@@ -170,7 +171,7 @@ def retry(
 def _retry_on_kafka(place: Place, settings: Settings, dead_id: str | None, reason: str | None) -> int:
     from sendtrace.kafka_retry import open_dead, retry_on_kafka  # noqa: PLC0415  the client, where there is a broker
 
-    if dead_id is not None and _letter(place, dead_id)["retried_at"] is not None:
+    if dead_id is not None and not _may_be_tried(_letter(place, dead_id)):
         return _nothing_to_retry(place, dead_id)
     with closing(place.open_reader()) as reader:
         ids = [dead_id] if dead_id is not None else open_dead(reader, reason)
@@ -183,6 +184,8 @@ def _retry_on_kafka(place: Place, settings: Settings, dead_id: str | None, reaso
 def _nothing_to_retry(place: Place, dead_id: str | None) -> int:
     if dead_id is not None and _letter(place, dead_id)["retried_at"] is not None:
         raise TroubleError(f"{safe(dead_id)} was applied by a retry already")
+    if dead_id is not None and not _may_be_tried(_letter(place, dead_id)):
+        raise TroubleError(f"{safe(dead_id)} cannot be tried again: its body was erased with a recipient's data")
     say("nothing to retry")
     return OK
 
@@ -224,6 +227,10 @@ def _letter(place: Place, dead_id: str) -> DeadLetterView:
     if letter is None:
         raise TroubleError(f"there is no dead letter {safe(dead_id)}; `sendtrace dead list` shows them")
     return letter
+
+
+def _may_be_tried(letter: DeadLetterView) -> bool:
+    return letter["retried_at"] is None and letter["detail"] != ERASED_DETAIL
 
 
 def _minute(letter: DeadLetterView) -> str:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+import psycopg
+
 from schemas.batch import Batch
 from schemas.personal import Digests, Erased, Personal, Value
 from sinks.personal.batches import held_to
 from sinks.personal.held import HeldList
-from sinks.tables.postgres_connect import Connection
+from sinks.tables.postgres_connect import Connection, connect, told
 from sinks.tables.postgres_refused import Aside
+from sinks.tables.postgres_schema import lock, migrate
+from sinks.tables.trouble import TablesError
 
 #: Nobody adds to the list from here to the end of the transaction: what it writes is held to all of it, and who
 #: adds an entry and then looks at the tables finds everything that was written before.
 _LOCK: Final = "LOCK TABLE erasures IN SHARE MODE"
+_HAS_LIST: Final = "SELECT to_regclass('erasures') IS NOT NULL"
 _LAST: Final = "SELECT coalesce(max(seq), 0) FROM erasures"
 _ALL: Final = "SELECT digest, shape, chars, key_id, erased_at FROM erasures ORDER BY seq"
 _ADD: Final = (
@@ -74,3 +79,25 @@ def forget_messages(db: Connection, message_ids: Iterable[str]) -> tuple[int, in
     """Everything that ties messages to a person; how many personal values and identifiers that were."""
     ids = list(message_ids)
     return db.execute(_FORGET_PERSONAL, (ids,)).rowcount, db.execute(_FORGET_NAMES, (ids,)).rowcount
+
+
+def listed_at(url: str) -> list[Erased]:
+    """The whole list of the tables at `url`; none before there are tables. Raises `TablesError`."""
+    try:
+        with connect(url) as db:
+            return erasures(db) if db.execute(_HAS_LIST).fetchone() == (True,) else []
+    except psycopg.Error as error:
+        raise TablesError(f"the list of erasures cannot be read: {told(error, url)}") from error
+
+
+def add_listed_at(url: str, entries: Sequence[Erased]) -> None:
+    """Put entries on the list of the tables at `url`, which are made where there are none. Raises `TablesError`."""
+    try:
+        with connect(url) as db:
+            if db.execute(_HAS_LIST).fetchone() != (True,):
+                lock(db, wait=False)
+                migrate(db)
+            with db.transaction():
+                add_erasures(db, entries)
+    except psycopg.Error as error:
+        raise TablesError(f"the list of erasures cannot be written: {told(error, url)}") from error

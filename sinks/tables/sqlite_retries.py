@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from sinks.personal.batches import ERASED_DETAIL
 from sinks.tables.sqlite_search import is_text
 
 _BUSY_TIMEOUT_S: Final = 30.0
@@ -46,13 +47,12 @@ def _positions(db: sqlite3.Connection, dead_ids: Sequence[str] | None, asked: di
     given = {name: value for name, value in asked.items() if value is not None}
     if not all(map(is_text, given.values())):
         return []
-    conditions = " AND ".join(("retried_at IS NULL", *(f"{name} = ?" for name in given)))
+    conditions = " AND ".join(("retried_at IS NULL", "detail <> ?", *(f"{name} = ?" for name in given)))
     select = f"SELECT position FROM dead_letters WHERE {conditions}"  # noqa: S608  names of our own
+    values = (ERASED_DETAIL, *given.values())
     if dead_ids is None:
-        return [row[0] for row in db.execute(select, tuple(given.values()))]
-    known = (
-        db.execute(f"{select} AND dead_id = ?", (*given.values(), dead_id)) for dead_id in filter(is_text, dead_ids)
-    )
+        return [row[0] for row in db.execute(select, values)]
+    known = (db.execute(f"{select} AND dead_id = ?", (*values, dead_id)) for dead_id in filter(is_text, dead_ids))
     return sorted({row[0] for rows in known for row in rows})
 
 

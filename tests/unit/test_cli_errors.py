@@ -67,6 +67,7 @@ def test_the_commands_are_those_of_the_interface() -> None:
         *("incidents list", "incidents show", "incidents ack", "incidents silence", "incidents unsilence"),
         *("incidents silences", "incidents resolve"),
         *("dead list", "dead show", "dead retry", "token new", "token rotate", "token retire"),
+        *("erase", "erasures export", "erasures import"),
         *("worker", "sink tables", "sink incidents", "sink parquet", "web", "export"),
         *("sink notifications", "alerts targets", "alerts test"),
         *("topics create", "topics show"),
@@ -104,6 +105,7 @@ def test_every_option_says_what_it_does(words: str) -> None:
         ("sandbox --url-nrs ftp://x", "Invalid value: the URL for nrs360 cannot be used: expected http://"),
         ("up", "sendtrace.toml: no such file; run `sendtrace init` to make one"),
         ("up --config no.toml", "no.toml: no such file"),
+        ("erase a@b.example", "Invalid value: give --yes to erase without being asked, or --dry-run to see what there"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(shell: Shell, command: str, told: str) -> None:
