@@ -17,7 +17,7 @@ from processors.incidents.rules import LATENESS_MS, IncidentRule
 from schemas.incidents import MOST_INCIDENT_SAMPLES
 
 #: Before a spell begins nobody knows which samples will be its own, so a few of each step are held ready.
-SAMPLES_A_BUCKET: Final = 3
+SAMPLES_A_BUCKET: Final = 2
 
 
 def rate_news(rule: IncidentRule, group: Group, news: News) -> None:
@@ -27,8 +27,9 @@ def rate_news(rule: IncidentRule, group: Group, news: News) -> None:
         _add(rule, group, at_ms // bucket_ms, 1, 0)
     for at_ms, (matched, total) in news.tallied.items():
         _add(rule, group, at_ms // bucket_ms, matched, total)
-    if news.samples:
-        group.candidates = _few_of_each(group.candidates + news.samples, bucket_ms)
+    wanted = [sample for sample in news.samples if not _is_for_nobody(rule, group, sample)]
+    if wanted:
+        group.candidates = _few_of_each(group.candidates + wanted, bucket_ms)
 
 
 def _add(rule: IncidentRule, group: Group, index: int, matched: int, total: int) -> None:
@@ -138,6 +139,14 @@ def _take_samples(rule: IncidentRule, group: Group, index: int) -> None:
         if len(spell.samples) == MOST_INCIDENT_SAMPLES and (index + 1) * bucket_ms - spell.last_ms <= rule.quiet_ms:
             ready = []
     group.candidates = _few_of_each(ready, bucket_ms)[-MOST_INCIDENT_SAMPLES:] + for_later
+
+
+def _is_for_nobody(rule: IncidentRule, group: Group, sample: Sample) -> bool:
+    """Whether the spell goes on at its time, so that there is no other, and has earlier ones enough."""
+    spell = group.spells[-1] if group.spells else None
+    if spell is None or len(spell.samples) < MOST_INCIDENT_SAMPLES or sample[:2] < spell.samples[-1][:2]:
+        return False
+    return (sample.at_ms // rule.bucket_ms + 1) * rule.bucket_ms - spell.last_ms <= rule.quiet_ms
 
 
 def _few_of_each(samples: list[Sample], bucket_ms: int) -> list[Sample]:

@@ -61,11 +61,11 @@ _SAID: Final = re.compile(
     rf"|\b(?:remote|receiving|recipient'?s?) (?:mail )?(?:server|host|mta) \[?({_HOST}))"
 )
 _ADDRESS: Final = re.compile(rf"(?<![\w.+\-])[^\s<>@,;:\"'()\[\]]{{1,64}}@({_HOST})(?![\w\-])")
-#: Words before an address or a host that make it the sender's.
+#: Words before an address or a host that make it the sender's; "sender" behind an address does as well.
 _SENDERS: Final = re.compile(
     r"(?:\bfrom|\bsender|return[ -]path|\benvelope|\bhelo|\behlo|\bby sending domain|\bdomain)\W"
 )
-_LOOK_BACK_CHARS: Final = 30
+_LOOK_CHARS: Final = 30
 #: Second levels under which names are given out in many countries: example.co.uk, example.com.br.
 _SECOND_LEVELS: Final = frozenset(
     {"ac", "co", "com", "edu", "go", "gob", "gov", "gouv", "gv", "ne", "net", "or", "org"}
@@ -87,7 +87,11 @@ def _found(reason: str) -> str | None:
     known = _one(_known(match[0]) for match in _HOSTS.finditer(text) if not _is_senders(text, match.start()))
     if known is not None:
         return known
-    return _one(_registrable(match[1]) for match in _ADDRESS.finditer(text) if not _is_senders(text, match.start()))
+    return _one(
+        _registrable(match[1])
+        for match in _ADDRESS.finditer(text)
+        if not (_is_senders(text, match.start()) or text.find("sender", match.end(), match.end() + _LOOK_CHARS) >= 0)
+    )
 
 
 def _one(found: Iterator[str | None]) -> str | None:
@@ -97,7 +101,7 @@ def _one(found: Iterator[str | None]) -> str | None:
 
 
 def _is_senders(text: str, start: int) -> bool:
-    return _SENDERS.search(text, max(0, start - _LOOK_BACK_CHARS), start) is not None
+    return _SENDERS.search(text, max(0, start - _LOOK_CHARS), start) is not None
 
 
 def _known(host: str) -> str | None:

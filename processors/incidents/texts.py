@@ -71,6 +71,7 @@ def _advice(name: str, catalogue: Mapping[str, BounceClass]) -> str:
 
 def _noun(rule: IncidentRule) -> str:
     nouns = [_NOUNS.get(word, word if word in STATUS else f"failures of class {_shown(word)}") for word in rule.match]
+    nouns = nouns or [rule.name]  # of a rule that is gone nothing else is known
     shown = nouns[:_MOST_WORDS] + (["more"] if len(nouns) > _MOST_WORDS else [])
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 

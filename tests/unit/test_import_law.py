@@ -85,6 +85,13 @@ def test_the_clock_itself_would_be_caught() -> None:
     assert list(_clock_reads(CLOCK))
 
 
+def test_the_incident_step_does_no_input_or_output() -> None:
+    files = [path for path in python_files("processors") if path.parts[1] == "incidents"]
+
+    assert files
+    assert {str(path): bad for path in files if (bad := imported_packages(path) & IMPURE_IMPORTS)} == {}
+
+
 @pytest.mark.parametrize("module", PURE)
 def test_what_decides_does_no_input_or_output(module: str) -> None:
     path = Path(f"processors/{module}.py")
