@@ -60,6 +60,7 @@ def test_the_commands_are_those_of_the_interface() -> None:
             "show",
             "tail",
             "audit",
+            "report",
             "check",
             "config show",
             "schemas export",
@@ -106,6 +107,9 @@ def test_every_option_says_what_it_does(words: str) -> None:
         ("up", "sendtrace.toml: no such file; run `sendtrace init` to make one"),
         ("up --config no.toml", "no.toml: no such file"),
         ("erase a@b.example", "Invalid value: give --yes to erase without being asked, or --dry-run to see what there"),
+        ("report --since tuesday", "Invalid value for '--since': 'tuesday' says no time, expected a length such as 90m,"),
+        ("report --since 2999-01-01", "Invalid value for '--since': '2999-01-01' is not in the past, expected a length"),
+        ("report --json --html x", "Invalid value: --html and --json say two things; give one of them"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(shell: Shell, command: str, told: str) -> None:
@@ -115,7 +119,7 @@ def test_wrong_use_is_one_line_and_exit_code_2(shell: Shell, command: str, told:
     assert ran.err.startswith(f"sendtrace: {told}")
 
 
-@pytest.mark.parametrize("command", ["show d1", "audit", "dead list", "tail"])
+@pytest.mark.parametrize("command", ["show d1", "audit", "report", "dead list", "tail"])
 def test_tables_that_are_no_tables_are_one_line_and_exit_code_1(shell: Shell, command: str) -> None:
     Path("tables.db").write_bytes(b"this is no database" * 100)
     ran = shell(f"{command} --data .")
