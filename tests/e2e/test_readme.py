@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.program import PATIENCE_S, ROOT, Program, environment, running
-from tests.postgres.incidents_rig import incident, put_in_sqlite
+from tests.postgres.incident_rows_rig import incident, put_in_sqlite
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -23,7 +23,7 @@ from sinks.tables.sqlite_incidents import SqliteIncidents, open_sqlite_incidents
 from sinks.tables.sqlite_reader import SqliteReader
 from sinks.tables.sqlite_sink import SqliteSink
 from sinks.tables.trouble import TablesError
-from tests.postgres.incidents_rig import Tables, at, db, incident
+from tests.postgres.incident_rows_rig import Tables, at, db, incident
 from tests.unit.cli_rig import Shell
 from tests.unit.incident_rig import CATALOGUE, HOUR, NOON_MS, SECOND, failure
 

@@ -19,7 +19,7 @@ from sinks.tables.postgres_reader import PostgresReader
 from sinks.tables.sqlite_reader import SqliteReader
 from sinks.tables.sqlite_sink import SqliteSink
 from sinks.tables.tables_reader import TablesReader
-from tests.postgres.incidents_rig import MESSAGE, Tables, at, change, db, deliver, incident, sample
+from tests.postgres.incident_rows_rig import MESSAGE, Tables, at, change, db, deliver, incident, sample
 
 __all__ = ["db"]
 

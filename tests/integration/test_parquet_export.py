@@ -36,7 +36,7 @@ from tests.integration.parquet_rig import (
     of_some_days,
 )
 from tests.postgres.changes_rig import Stream
-from tests.postgres.incidents_rig import incident, put, put_in_sqlite, sample
+from tests.postgres.incident_rows_rig import incident, put, put_in_sqlite, sample
 from tests.postgres.tables_rig import Both, both
 
 __all__ = ["both"]  # a fixture

@@ -19,7 +19,7 @@ from schemas.records import MessageDetail
 from sinks.tables.asking import asking_sqlite
 from tests.integration.read_api_rig import Client, asking
 from tests.integration.read_rig import Plant, Sent, braze
-from tests.postgres.incidents_rig import at, change, deliver, incident, put, put_in_sqlite, sample
+from tests.postgres.incident_rows_rig import at, change, deliver, incident, put, put_in_sqlite, sample
 
 EVIL = "<script>alert(1)</script>\"'&\0\u202e\r\n two"
 TEXT = "&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#x27;&amp;\ufffd\ufffd two"

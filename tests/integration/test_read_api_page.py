@@ -16,7 +16,7 @@ from sendtrace.web_api import ENDPOINTS
 from sendtrace.web_html import text
 from tests.integration.read_api_rig import Client, asking, serving, side_of
 from tests.integration.read_rig import Plant, Sent, braze, documented
-from tests.postgres.incidents_rig import incident, put_in_sqlite
+from tests.postgres.incident_rows_rig import incident, put_in_sqlite
 
 ONE = incident("a")
 

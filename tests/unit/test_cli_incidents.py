@@ -15,7 +15,7 @@ from schemas.incident_views import IncidentDetail
 from schemas.incidents import Incident
 from sinks.tables.asking import asking_sqlite
 from tests.integration.read_rig import Plant, braze
-from tests.postgres.incidents_rig import at, change, deliver, incident, put, sample
+from tests.postgres.incident_rows_rig import at, change, deliver, incident, put, sample
 from tests.unit.cli_rig import Ran, Shell
 
 EVIL = "550 \x1b[31m\u202e<script>\n no"
