@@ -125,7 +125,9 @@ def _rows(
     names = ", ".join((*table.key, *table.columns))
     likely = "1"
     if hint is not None and not table.has_bytes:
-        likely = "(" + " OR ".join(f"{column} LIKE '%{hint}%'" for column in table.columns) + ")"
+        # LIKE sees nothing behind U+0000.
+        tests = (f"{column} LIKE '%{hint}%' OR instr({column}, char(0))" for column in table.columns)
+        likely = "(" + " OR ".join(tests) + ")"
     if table.key != ("rowid",):
         with _transaction(db, writing=writing):
             yield db.execute(f"SELECT {names} FROM {table.name} WHERE {likely}").fetchall()  # noqa: S608  our names
