@@ -128,20 +128,20 @@ def test_a_file_of_many_bytes_ends_its_roll(tmp_path: Path, root: Root, monkeypa
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.integers(0, 12), min_size=1, max_size=5), st.integers(20, 150))
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(20, 150)), min_size=1, max_size=5))
 def test_killed_before_any_name_and_started_again_each_row_is_there_once(
-    rows: Rows, path: Path, tmp_path_factory: pytest.TempPathFactory, kills: list[int], most_rows: int
+    rows: Rows, path: Path, tmp_path_factory: pytest.TempPathFactory, kills: list[tuple[int, int]]
 ) -> None:
+    """Each time with other limits: as when there are more rows by then, where a roll would end elsewhere."""
     root = open_root(str(tmp_path_factory.mktemp("parquet")))
     names: dict[str, bytes] = {}
-    for names_given in kills:
-        with crashing(root, names_given):
-            with suppress(KeyboardInterrupt):
-                roll_all(rows, root, Limits(LIMITS.bytes, most_rows))
+    for names_given, most_rows in kills:
+        with crashing(root, names_given), suppress(KeyboardInterrupt):
+            roll_all(rows, root, Limits(LIMITS.bytes, most_rows))
         now = files_of(directory(root))
         assert names.items() <= now.items()  # what has its name is there for good
         names = now
-    roll_all(rows, root, Limits(LIMITS.bytes, most_rows))
+    roll_all(rows, root)
 
     assert in_files(directory(root), "transitions") == in_sqlite(path, "transitions")
 
