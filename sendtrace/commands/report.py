@@ -45,7 +45,7 @@ def report(
     try:
         period = period_since(since, SystemClock().now_ms())
     except SinceError as error:
-        raise typer.BadParameter(str(error), param_hint="--since") from None
+        raise typer.BadParameter(str(error), param_hint="'--since'") from None
     found = report_at(place_of(config, data), period)
     if json:
         say(orjson.dumps(found).decode())

@@ -30,8 +30,8 @@ from sinks.tables.report_rows import (
 
 MOST_FAILURES: Final = 10
 MOST_CAMPAIGNS: Final = 8
-#: A step is an hour for two days and a half, six for a fortnight, a day for two months, else a week.
-_STEPS_MS: Final = tuple(hours * 3_600_000 for hours in (1, 6, 24, 168))
+#: A step is an hour for two days and a half, six for a fortnight, a day for two months, a week for a year, and so on.
+_STEPS_MS: Final = tuple(hours * 3_600_000 for hours in (1, 6, 24, 168, 4 * 168, 13 * 168))
 _MOST_STEPS: Final = 60
 _ADDRESS: Final = re.compile(r"[^\s<>@,;:\"']{1,64}@[^\s<>@,;:\"'()]{1,255}")
 

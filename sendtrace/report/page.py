@@ -34,9 +34,8 @@ from sendtrace.web_html import text
 
 _STYLE: Final = files("sendtrace.report").joinpath("page.css").read_text("utf-8")
 _NAME_CHARS: Final = 40
-_HOUR_CHARS: Final = (11, 16)
-_DAY_CHARS: Final = (5, 10)
 _DAY_S: Final = 86_400
+_WEEK_S: Final = 7 * _DAY_S
 _FEWEST_STEPS: Final = 2
 
 
@@ -125,9 +124,11 @@ def _charts(report: Report) -> Iterator[str]:
 
 
 def _step_label(report: Report, step: Step) -> str:
-    first, last = _DAY_CHARS if report.step_seconds >= _DAY_S else _HOUR_CHARS
-    is_day = report.step_seconds < _DAY_S and step.start[11:16] == "00:00"
-    return step.start[5:10] if is_day else step.start[first:last]
+    """The time of day, at midnight the day; of longer steps the day, of the longest the month."""
+    if report.step_seconds > _WEEK_S:
+        return step.start[:7]
+    is_day = report.step_seconds >= _DAY_S or step.start[11:16] == "00:00"
+    return step.start[5:10] if is_day else step.start[11:16]
 
 
 def _step_title(report: Report, step: Step) -> str:
@@ -180,7 +181,7 @@ def _failures(report: Report) -> Iterator[str]:
                 f"<b>{text(one.bounce_class or NONE, most_chars=_NAME_CHARS)}</b>",
                 _share(one.now, most, percent(one.now / report.now.failed)),
                 f"{counted(one.now)} {_changed(change_of_count(one.now, one.before, more_is=Tone.BAD))}",
-                f"{escape(one.advice or one.meaning or NONE)}{f'<p>{told}</p>' if told else ''}",
+                f"{_plain(one.advice or one.meaning or NONE)}{f'<p>{told}</p>' if told else ''}",
             )
         )
     yield _heading("Why messages failed", "The most frequent words of the provider stand below what to do.")
@@ -213,7 +214,7 @@ def _failing(report: Report) -> Iterator[str]:
 def _slowest(report: Report) -> Iterator[str]:
     spans = [
         Span(
-            escape(safe(one.campaign_id or "(no campaign)")[:_NAME_CHARS]),
+            _plain((one.campaign_id or "(no campaign)")[:_NAME_CHARS]),
             _slow_title(one),
             one.latency.p50_seconds,
             one.latency.p95_seconds,
@@ -243,7 +244,7 @@ def _incidents(report: Report) -> Iterator[str]:
     tones = {"critical": "bad", "error": "bad", "warning": "wait"}
     rows = [
         (
-            f'<b class="{tones.get(one.severity, "dim")}">{escape(one.severity)}</b>',
+            f'<b class="{tones.get(one.severity, "dim")}">{_plain(one.severity)}</b>',
             counted(one.count) if one.total is None else f"{counted(one.count)} of {counted(one.total)}",
             minute(one.first_seen),
             f"{text(one.title)}<p>{text(one.advice)}</p>",
@@ -272,7 +273,7 @@ def _dead(report: Report) -> Iterator[str]:
             text(one.reason, most_chars=_NAME_CHARS),
             f"{counted(one.now)} {_changed(change_of_count(one.now, one.before, more_is=Tone.BAD))}",
             counted(one.open),
-            escape(one.advice or NONE),
+            _plain(one.advice or NONE),
         )
         for one in report.dead
     ]
@@ -281,7 +282,11 @@ def _dead(report: Report) -> Iterator[str]:
 
 def _account(report: Report) -> str:
     tone = {True: "good", False: "bad", None: "wait"}[report.audit_balanced]
-    return f'Audit, of all times: <span class="{tone}">{escape(report.audit)}</span>'
+    return f'Audit, of all times: <span class="{tone}">{_plain(report.audit)}</span>'
+
+
+def _plain(value: str) -> str:
+    return escape(safe(value))
 
 
 def _campaign(campaign_id: str | None) -> str:

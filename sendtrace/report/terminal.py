@@ -23,6 +23,7 @@ from sendtrace.report.told import (
     percent,
     seconds,
     span,
+    step_start,
     step_word,
 )
 from sendtrace.terminal import Cell, Grid, console, is_fancy, padded, safe, say, say_text
@@ -131,11 +132,11 @@ def _sparks(report: Report) -> Iterator[Cell]:
     by = f"messages by {step_word(report)}"
     yield Cell("")
     yield Cell(
-        f"{by}  {spark([one.now.messages for one in steps])}  most {counted(peak.now.messages)}, {_at(peak.start)}"
+        f"{by}  {spark([one.now.messages for one in steps])}  most {counted(peak.now.messages)}, {step_start(report, peak.start)}"
     )
     if report.now.failed:
         row = spark([one.now.failure_rate or 0.0 for one in steps])
-        told = f"{'failed of them':<{len(by)}}  {row}  most {percent(worst.now.failure_rate)}, {_at(worst.start)}"
+        told = f"{'failed of them':<{len(by)}}  {row}  most {percent(worst.now.failure_rate)}, {step_start(report, worst.start)}"
         yield Cell(told, "red")
 
 

@@ -65,7 +65,7 @@ def change_of_count(now: int, before: int, *, more_is: Tone = Tone.SAME) -> Chan
         return Change(f"was {before}", _tone(now - before, more_is))
     if now > _MANY * before:
         return Change(f"▲ {now / before:.0f}-fold", _tone(1, more_is))
-    return _arrow(100 * (now - before) / before, "%", more_is, decimals=0 if abs(now - before) * 10 > before else 1)
+    return _arrow(100 * (now - before) / before, "%", more_is, decimals=0 if abs(now - before) * 10 >= before else 1)
 
 
 def change_of_rate(now: float | None, before: float | None, *, more_is: Tone) -> Change:
@@ -110,9 +110,17 @@ def span(report: Report) -> str:
 
 
 def step_word(report: Report) -> str:
-    """`hour`, `6 hours`, `day`, `week`."""
-    words = {3_600: "hour", 21_600: "6 hours", 86_400: "day", 604_800: "week"}
-    return words[report.step_seconds]
+    """`hour`, `6 hours`, `day`, `week`, `4 weeks`."""
+    hours = report.step_seconds // 3_600
+    for unit, word in ((168, "week"), (24, "day"), (1, "hour")):
+        if hours % unit == 0:
+            return word if hours == unit else f"{hours // unit} {word}s"
+    raise ValueError(f"a step of {report.step_seconds} s")
+
+
+def step_start(report: Report, iso: str) -> str:
+    """`08-31 18:00`, `2020-08-31` where steps are long."""
+    return minute(iso)[5:] if report.step_seconds < _DAY_MS // 1000 else iso[:10]
 
 
 def nothing(report: Report) -> str:
