@@ -181,7 +181,7 @@ def _explained(error: BaseException) -> Answer:
     """What a library raised, in words: the first of the table that is anywhere in the chain of causes."""
     chain = _causes(error)
     for kind, words in _IN_WORDS:
-        for each in chain:
+        for each in reversed(chain):  # aiohttp's own are of these kinds too, without the words
             if isinstance(each, kind):
                 return _nothing(words or _of(each), guarded=isinstance(each, GuardError))
     return _nothing(f"it cannot be reached: {type(error).__name__}")
