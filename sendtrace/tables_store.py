@@ -108,7 +108,7 @@ def open_incident_tables(settings: Settings) -> IncidentTables:
     """
     url = postgres_of(settings)
     if url is None:
-        return open_sqlite_incidents(DataPaths(settings.storage.directory).tables)
+        return open_sqlite_incidents(DataPaths(settings.storage.directory).tables, digests_on_kafka(settings))
     from sinks.tables.postgres_incidents import PostgresIncidents  # noqa: PLC0415  as above
 
-    return PostgresIncidents(url)
+    return PostgresIncidents(url, digests_on_kafka(settings))

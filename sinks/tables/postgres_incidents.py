@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from typing import Final, cast
 
 from schemas.incidents import GroupState, IncidentOutputs
+from schemas.personal import Digests
 from schemas.times import epoch_ms
+from sinks.personal.held import HeldList
+from sinks.personal.incident_outputs import incidents_held_to
 from sinks.tables.incident_tables import (
     CHANGE_COLUMNS,
     CHANGES_KEPT_DAYS,
@@ -25,12 +28,13 @@ from sinks.tables.incident_tables import (
 )
 from sinks.tables.migrations import check, load
 from sinks.tables.postgres_connect import Connection, connect
+from sinks.tables.postgres_personal import locked_redactor
 from sinks.tables.postgres_schema import INCIDENTS_LOCK, MIGRATIONS_PACKAGE, lock
 from sinks.tables.postgres_writer import POSITIONS, SET_AT
 from sinks.tables.sqlite_incidents import too_old
 from sinks.tables.trouble import TablesError
 
-_NEEDED: Final = 2  # the migration that makes what is used here
+_NEEDED: Final = 5  # the migration that makes what is used here
 _GROUP_COLUMNS: Final = "SELECT group_id, due_ms, state FROM incident_groups WHERE "
 #: A person who resolves an incident meanwhile waits until this transaction is over, and is not overwritten.
 _CLOSED: Final = "SELECT incident_id, closed_by_hand_at FROM incidents WHERE incident_id = ANY(%s) FOR NO KEY UPDATE"
@@ -75,7 +79,8 @@ class PostgresIncidents:
     `psycopg.OperationalError` when the database is away; after any trouble it is to be closed and made anew.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, digests: Digests | None = None) -> None:
+        self._held = HeldList(digests)
         self._db: Connection = connect(url)
         try:
             lock(self._db, wait=False, name=INCIDENTS_LOCK)
@@ -115,8 +120,11 @@ class PostgresIncidents:
             yield
 
     def write(self, outputs: IncidentOutputs, positions: Positions, *, watermark_ms: int) -> int:
-        """See `IncidentTables`."""
+        """See `IncidentTables`. Raises `ErasureKeyError` beside a list of what was erased that it has no key for."""
         db = self._db
+        redactor = locked_redactor(db, self._held)
+        if redactor is not None:
+            outputs = incidents_held_to(redactor, outputs)
         ended = [group.group_id for group in outputs.groups if not group.state]
         if ended:
             db.execute("DELETE FROM incident_groups WHERE group_id = ANY(%s)", (ended,))

@@ -11,6 +11,7 @@ from schemas.batch import Batch
 from schemas.personal import Digests, Erased, Personal, Value
 from sinks.personal.batches import held_to
 from sinks.personal.held import HeldList
+from sinks.personal.redactor import Redactor
 from sinks.tables.postgres_connect import Connection, connect, told
 from sinks.tables.postgres_refused import Aside
 from sinks.tables.postgres_schema import lock, migrate
@@ -37,8 +38,7 @@ _FORGET_NAMES: Final = "DELETE FROM identifiers WHERE message_id = ANY(%s)"
 
 def held(db: Connection, known: HeldList, digests: Digests | None, batch: Batch) -> Batch:
     """The batch without anything that was erased. Raises `ErasureKeyError`."""
-    db.execute(_LOCK)
-    redactor = known.redactor(last_erasure(db), lambda: erasures(db))
+    redactor = locked_redactor(db, known)
     if redactor is None or digests is None:
         return batch
     kept, messages = held_to(redactor, batch)
@@ -47,6 +47,12 @@ def held(db: Connection, known: HeldList, digests: Digests | None, batch: Batch)
         add_erasures(db, [digests.erased(Value("message", name), now) for name in messages])
         forget_messages(db, messages)
     return kept
+
+
+def locked_redactor(db: Connection, known: HeldList) -> Redactor | None:
+    """What this transaction's rows must be held to; the list does not grow until it ends. Raises `ErasureKeyError`."""
+    db.execute(_LOCK)
+    return known.redactor(last_erasure(db), lambda: erasures(db))
 
 
 def last_erasure(db: Connection) -> int:

@@ -15,10 +15,13 @@ from typing import Any, Final, NamedTuple, cast
 import orjson
 
 from schemas.incidents import GroupState, IncidentOutputs
+from schemas.personal import Digests
 from schemas.records import Transition
 from schemas.tallies import Tally
 from schemas.times import epoch_ms
 from schemas.topics import FAILURES, TALLIES
+from sinks.personal.held import HeldList
+from sinks.personal.incident_outputs import incidents_held_to
 from sinks.tables.incident_tables import (
     CHANGE_COLUMNS,
     CHANGES_KEPT_DAYS,
@@ -31,6 +34,7 @@ from sinks.tables.incident_tables import (
     unpublished_of,
 )
 from sinks.tables.migrations import check, load
+from sinks.tables.sqlite_personal import erasures, last_erasure
 from sinks.tables.sqlite_writer import MIGRATIONS_PACKAGE
 from sinks.tables.trouble import TablesError
 
@@ -38,7 +42,7 @@ from sinks.tables.trouble import TablesError
 FAILURES_AT: Final = (FAILURES.name, 0)
 TALLIES_AT: Final = (TALLIES.name, 0)
 
-_NEEDED: Final = 4  # the migration that makes what is used here
+_NEEDED: Final = 7  # the migration that makes what is used here
 _BUSY_TIMEOUT_S: Final = 30.0
 _IDS_PER_QUERY: Final = 500
 _GROUPS: Final = (
@@ -77,10 +81,14 @@ _WAITING: Final = (
 
 
 class SqliteIncidents:
-    """`IncidentTables` on a connection that begins no transaction by itself."""
+    """`IncidentTables` on a connection that begins no transaction by itself.
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    `held` is the list of what was erased, for a step that reads topics; tables hold nothing of it any more.
+    """
+
+    def __init__(self, db: sqlite3.Connection, held: HeldList | None = None) -> None:
         self._db = db
+        self._held = held
 
     def close(self) -> None:
         """See `IncidentTables`."""
@@ -124,7 +132,12 @@ class SqliteIncidents:
             raise
 
     def write(self, outputs: IncidentOutputs, positions: Positions, *, watermark_ms: int) -> int:
-        """See `IncidentTables`."""
+        """See `IncidentTables`. Raises `ErasureKeyError` beside a list of what was erased that it has no key for."""
+        redactor = None
+        if self._held is not None:
+            redactor = self._held.redactor(last_erasure(self._db), lambda: erasures(self._db))
+        if redactor is not None:
+            outputs = incidents_held_to(redactor, outputs)
         ended = [(group.group_id,) for group in outputs.groups if not group.state]
         self._db.executemany("DELETE FROM incident_groups WHERE group_id = ?", ended)
         self._db.executemany(_SET_GROUP, [group[:3] for group in outputs.groups if group.state])
@@ -194,7 +207,7 @@ def incidents_waiting(path: Path) -> int:
         return cast(int, db.execute(_WAITING, FAILURES_AT).fetchone()[0])
 
 
-def open_sqlite_incidents(path: Path) -> SqliteIncidents:
+def open_sqlite_incidents(path: Path, digests: Digests | None = None) -> SqliteIncidents:
     """On a file of tables that the tables sink made. The caller holds the directory's lock for incidents.
 
     Raises `TablesError` while the tables are not there or older than this release needs, `MigrationError` when
@@ -209,7 +222,7 @@ def open_sqlite_incidents(path: Path) -> SqliteIncidents:
     except BaseException:
         db.close()
         raise
-    return SqliteIncidents(db)
+    return SqliteIncidents(db, HeldList(digests))
 
 
 def _check_schema(db: sqlite3.Connection, path: Path) -> None:

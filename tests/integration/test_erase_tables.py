@@ -14,6 +14,7 @@ import pytest
 
 from processors.partition import PartitionProcessor
 from processors.personal import Seal
+from schemas.incidents import GroupState, IncidentOutputs
 from schemas.kafka_outputs import outputs_of
 from schemas.personal import Digests, Value, values_of
 from schemas.topics import DEAD, RECEIPTS, STATUS, TRANSITIONS
@@ -21,14 +22,18 @@ from sinks.personal.cells import is_looked_at
 from sinks.personal.erasing import Erasure, Touched
 from sinks.personal.held import ErasureKeyError
 from sinks.tables.changes import Changes, TablesWriter
+from sinks.tables.incident_tables import IncidentTables
 from sinks.tables.kafka_chunk import Chunk
 from sinks.tables.postgres_erase import erase_from_postgres
+from sinks.tables.postgres_incidents import PostgresIncidents
 from sinks.tables.postgres_personal import add_listed_at, listed_at
 from sinks.tables.postgres_writer import PostgresTables
 from sinks.tables.sqlite_erase import erase_from_sqlite
+from sinks.tables.sqlite_incidents import open_sqlite_incidents
 from sinks.tables.sqlite_sink import SqliteSink
 from tests.integration.read_rig import Sent, braze, nrs
 from tests.postgres.changes_rig import NORMALIZER, Stream
+from tests.postgres.incident_rows_rig import change, incident, sample
 
 SECRET: Final = "a secret of thirty-two characters"
 DIGESTS: Final = Digests(SECRET)
@@ -86,6 +91,7 @@ class Base(NamedTuple):
     """One of the two databases."""
 
     open_writer: Callable[[Digests | None], TablesWriter]
+    open_incidents: Callable[[], IncidentTables]
     run: Callable[[Erasure], Touched]
     ask: Callable[[str], list[tuple[object, ...]]]
     names: str
@@ -113,7 +119,13 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Base]:
                 return db.execute(query).fetchall()
 
         names = "SELECT name FROM sqlite_master WHERE type = 'table'"
-        yield Base(lambda digests: SqliteSink(path, digests), lambda e: erase_from_sqlite(path, e), ask, names)
+        yield Base(
+            lambda digests: SqliteSink(path, digests),
+            lambda: open_sqlite_incidents(path, DIGESTS),
+            lambda e: erase_from_sqlite(path, e),
+            ask,
+            names,
+        )
         return
     url: str = request.getfixturevalue("postgres_url")
 
@@ -125,6 +137,7 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Base]:
     names = "SELECT relname FROM pg_class WHERE relkind IN ('r') AND relnamespace = 'public'::regnamespace"
     yield Base(
         lambda digests: PostgresTables(url, digests=digests),
+        lambda: PostgresIncidents(url, DIGESTS),
         lambda e: erase_from_postgres(url, e),
         ask_postgres,
         names,
@@ -243,6 +256,23 @@ def _rows_of_others(base: Base, sample: str) -> tuple[str, ...]:
 
 def _bytes(base: Base, text: str) -> str:
     return f"X'{text.encode().hex()}'" if "sqlite" in base.names else f"'\\x{text.encode().hex()}'"
+
+
+def test_incidents_computed_from_topics_are_held_to_the_list(base: Base) -> None:
+    """The topic of failures has the reason still, and the step a state with it in hand."""
+    write(base, Sealed().fold(*SENT))
+    base.erase(ANN)
+    found = incident("a", title=f"to {ANN}", samples=[sample(reason=REASON.format(ANN)), sample(reason=BOB)])
+    state = GroupState("g", 7, json.dumps({"samples": [REASON.format(ANN)], "count": 2}).encode())
+
+    with closing(base.open_incidents()) as tables, tables.transaction():
+        outputs = IncidentOutputs([state], [found], [change(found, "opened", 1)])
+        assert tables.write(outputs, {("failures", 0): 7}, watermark_ms=5) == 1
+
+    after = base.dump()
+    assert holding(after, ANN) == []
+    assert len(after["incident_groups"]) == len(after["incidents"]) == len(after["incident_changes"]) == 1
+    assert "incidents" in holding(after, BOB)
 
 
 def test_no_column_of_a_sender_is_left_out() -> None:
