@@ -64,7 +64,12 @@ def rows(watch: Watch) -> dict[str, Incident]:
 
 #: Bursts with pauses: seconds after noon at which something happens, up to some hours.
 bursts = st.lists(
-    st.tuples(st.integers(0, 20), st.lists(st.integers(0, 900), min_size=1, max_size=12)), min_size=1, max_size=4
+    st.tuples(
+        st.integers(0, 20),
+        st.lists(st.integers(0, 900), min_size=1, max_size=12) | st.lists(st.integers(0, 60), min_size=1, max_size=12),
+    ),
+    min_size=1,
+    max_size=4,
 ).map(lambda found: [offset * 1000 + second for offset, seconds in found for second in seconds])
 
 

@@ -54,6 +54,23 @@ def test_all_of_the_spell_counts_once_a_window_holds_enough() -> None:
     assert watch.only()["opened_at"] == iso_ms(NOON_MS + 22 * MINUTE)
 
 
+@pytest.mark.parametrize(("last_ms", "opens"), [(10 * MINUTE - 1, True), (10 * MINUTE, False)])
+def test_a_window_is_as_long_as_it_says(last_ms: int, *, opens: bool) -> None:
+    watch = Watch((THREE,))
+    watch.take([failure(NOON_MS + at_ms) for at_ms in (0, 5 * MINUTE, last_ms)])
+
+    assert bool(watch.rows) is opens
+
+
+def test_a_late_record_that_joins_two_spells_makes_them_one() -> None:
+    watch = Watch((THREE,))
+    watch.take([failure(NOON_MS + seconds * SECOND) for seconds in (0, 1, 1_100, 1_101, 1_102)])
+    watch.take([failure(NOON_MS + 550 * SECOND)])
+
+    assert (watch.only()["count"], watch.only()["first_seen"]) == (6, iso_ms(NOON_MS))
+    assert watch.only()["opened_at"] == iso_ms(NOON_MS + 550 * SECOND)
+
+
 def test_it_escalates_at_each_tenfold_and_says_so_once() -> None:
     watch = Watch((BOUNCES,))
     severities = []

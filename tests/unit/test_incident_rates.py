@@ -55,6 +55,46 @@ def test_a_rate_is_judged_when_its_step_is_over_and_nothing_can_be_missing() -> 
     assert watch.words() == ["opened"]
 
 
+def test_what_is_late_within_bounds_is_judged_with_its_time() -> None:
+    watch = Watch((BOUNCES,))
+    watch.take(tallies=[tally(NOON_MS, bounced=50)])
+    watch.at(NOON_MS + 20 * SECOND + LATENESS_MS - 1)
+    watch.take(tallies=[tally(NOON_MS + 20 * SECOND - 1, delivered=10_000)])
+    watch.at(NOON_MS + HOUR)
+
+    assert watch.rows == {}
+
+
+def test_what_is_later_is_counted_and_changes_no_judgement() -> None:
+    watch = Watch((BOUNCES,))
+    watch.take(tallies=[tally(NOON_MS, bounced=50)])
+    watch.at(NOON_MS + MINUTE)
+    watch.take(tallies=[tally(NOON_MS + SECOND, delivered=10_000, bounced=1)])
+    watch.at(NOON_MS + 3 * HOUR)
+
+    assert watch.words() == ["opened", "resolved"]
+    assert (watch.only()["count"], watch.only()["total"]) == (51, 10_051)
+
+
+def test_what_matched_between_two_windows_that_were_too_much_counts() -> None:
+    watch = Watch((BOUNCES._replace(window_s=60, quiet_s=600),))
+    for minute, delivered, bounced in ((0, 0, 50), (2, 99, 1), (4, 0, 50)):
+        watch.take(tallies=[tally(NOON_MS + minute * MINUTE, delivered=delivered, bounced=bounced)])
+    watch.at(NOON_MS + 6 * MINUTE)
+
+    assert (watch.only()["count"], watch.only()["total"]) == (101, 200)
+
+
+def test_a_new_spell_does_not_count_what_was_of_the_last() -> None:
+    watch = Watch((BOUNCES._replace(quiet_s=300),))
+    for minute in (0, 10):
+        watch.take(tallies=[tally(NOON_MS + minute * MINUTE, bounced=50)])
+    watch.at(NOON_MS + 12 * MINUTE)
+
+    assert watch.words() == ["opened", "resolved", "reopened"]
+    assert watch.only()["count"] == 50
+
+
 def test_all_that_matched_from_the_first_of_the_window_on_is_counted() -> None:
     watch = Watch((BOUNCES,))
     for minute in range(30):

@@ -42,6 +42,16 @@ def test_half_an_hour_without_what_always_came_is_trouble() -> None:
     assert watch.only()["title"] == "No postbacks from braze since 23:54 UTC (about 50 expected by 00:24 UTC)"
 
 
+def test_what_is_late_within_bounds_is_no_silence() -> None:
+    watch = posting(lambda _: 100, 48)
+    missed_ms = MONDAY_MS + 48 * HOUR + 24 * MINUTE
+    watch.at(missed_ms + SETTLED_MS - 1)
+    watch.take(tallies=[tally(missed_ms - 1, sent=1)])
+    watch.at(missed_ms + 10 * MINUTE)
+
+    assert watch.words() == []
+
+
 def test_few_must_be_missed_for_longer() -> None:
     watch = posting(lambda _: 10, 48)
     last_ms = MONDAY_MS + 48 * HOUR - 6 * MINUTE
