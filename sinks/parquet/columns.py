@@ -25,19 +25,16 @@ _STRUCTS: Final = {Kind.FACTS: FACT, Kind.SAMPLES: SAMPLE}
 
 
 def of_json_lines(dataset: Dataset, lines: Sequence[str]) -> pa.Table:
-    """Rows as JSON objects with the dataset's columns, truths as 0 and 1."""
+    """Rows as JSON objects, a column's key its number among the dataset's; truths are 0 and 1."""
     data = "\n".join(lines).encode()
-    wanted = pa.schema(
-        [(name, pa.int64() if kind is Kind.TRUTH else _raw_type(dataset, name)) for name, kind in _columns(dataset)]
+    kinds = [(name, pa.int64() if kind is Kind.TRUTH else _raw_type(dataset, name)) for name, kind in _columns(dataset)]
+    wanted = pa.schema([(str(number), kind) for number, (_, kind) in enumerate(kinds)])
+    raw = pyarrow.json.read_json(
+        pa.py_buffer(data),
+        read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1),
+        parse_options=pyarrow.json.ParseOptions(explicit_schema=wanted, unexpected_field_behavior="error"),
     )
-    return _finished(
-        dataset,
-        pyarrow.json.read_json(
-            pa.py_buffer(data),
-            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1),
-            parse_options=pyarrow.json.ParseOptions(explicit_schema=wanted, unexpected_field_behavior="error"),
-        ),
-    )
+    return _finished(dataset, raw.rename_columns(list(dataset.columns)))
 
 
 def of_csv(dataset: Dataset, parts: Iterable[bytes]) -> pa.Table:

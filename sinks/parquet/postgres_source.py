@@ -5,7 +5,7 @@ Reads in transactions of one statement, with a connection of its own that is mad
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import Final
 
@@ -13,6 +13,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
+from sinks.parquet.ahead import ahead
 from sinks.parquet.columns import of_csv
 from sinks.parquet.datasets import INCIDENTS, TRANSITIONS, Dataset, Kind
 from sinks.parquet.rows import PIECE_BYTES, PIECE_ROWS, Hour
@@ -93,20 +94,11 @@ class PostgresRows:
             sql.Identifier(dataset.name),
             where,
         )
-        parts: list[bytes] = []
-        size = 0
         with self._connected() as database:
-            if not _has(database, dataset.name):
-                return
-            with closing(database.cursor()) as cursor, cursor.copy(query) as copy:
-                for part in copy:  # a row each
-                    parts.append(bytes(part))
-                    size += len(part)
-                    if len(parts) == PIECE_ROWS or size >= PIECE_BYTES:
+            if _has(database, dataset.name):
+                with closing(ahead(_csv(database, query))) as pieces:
+                    for parts in pieces:
                         yield of_csv(dataset, parts)
-                        parts, size = [], 0
-        if parts:
-            yield of_csv(dataset, parts)
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
@@ -121,6 +113,20 @@ class PostgresRows:
         except BaseException:  # a reader that stopped in the middle leaves a COPY behind
             self.close()
             raise
+
+
+def _csv(database: Connection, query: sql.Composed) -> Generator[list[bytes], None, None]:
+    parts: list[bytes] = []
+    size = 0
+    with closing(database.cursor()) as cursor, cursor.copy(query) as copy:
+        for part in copy:  # a row each
+            parts.append(bytes(part))
+            size += len(part)
+            if len(parts) == PIECE_ROWS or size >= PIECE_BYTES:
+                yield parts
+                parts, size = [], 0
+    if parts:
+        yield parts
 
 
 def _has(database: Connection, table: str) -> bool:

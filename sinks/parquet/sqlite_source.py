@@ -6,19 +6,20 @@ Each piece that is asked for is read in a snapshot of its own statement; the fil
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 
+from sinks.parquet.ahead import ahead
 from sinks.parquet.columns import of_json_lines
 from sinks.parquet.datasets import INCIDENTS, TRANSITIONS, Dataset, Kind
 from sinks.parquet.rows import PIECE_BYTES, PIECE_ROWS, Hour
 
 _BUSY_TIMEOUT_S: Final = 30.0
-_ROWS_PER_FETCH: Final = 1_000
+_ROWS_PER_FETCH: Final = 100
 _HOUR_CHARS: Final = len("2026-11-21T14")
 #: The table with a dataset's times, where the dataset is a view.
 _TIMES_OF: Final = {"transitions": "transition_log"}
@@ -86,18 +87,9 @@ class SqliteRows:
         if database is None or not _has(database, dataset.name):
             return
         query = f"SELECT {_as_json(dataset, bodies=bodies)} FROM {dataset.name} WHERE {where}"  # noqa: S608  our names
-        lines: list[str] = []
-        chars = 0
-        with closing(database.execute(query, values)) as cursor:
-            while rows := cursor.fetchmany(_ROWS_PER_FETCH):
-                for (line,) in rows:
-                    lines.append(line)
-                    chars += len(line)
-                    if len(lines) == PIECE_ROWS or chars >= PIECE_BYTES:
-                        yield of_json_lines(dataset, lines)
-                        lines, chars = [], 0
-        if lines:
-            yield of_json_lines(dataset, lines)
+        with closing(ahead(_lines(database, query, values))) as pieces:
+            for lines in pieces:
+                yield of_json_lines(dataset, lines)
 
     def _database(self) -> sqlite3.Connection | None:
         if self._open is None and self._path.is_file():
@@ -108,12 +100,29 @@ class SqliteRows:
         return self._open
 
 
+def _lines(database: sqlite3.Connection, query: str, values: tuple[object, ...]) -> Generator[list[str], None, None]:
+    lines: list[str] = []
+    chars = 0
+    with closing(database.execute(query, values)) as cursor:
+        while rows := cursor.fetchmany(_ROWS_PER_FETCH):
+            for (line,) in rows:
+                lines.append(line)
+                chars += len(line)
+            if len(lines) >= PIECE_ROWS or chars >= PIECE_BYTES:
+                yield lines
+                lines, chars = [], 0
+    if lines:
+        yield lines
+
+
 def _has(database: sqlite3.Connection, table: str) -> bool:
     return database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
 
 
 def _as_json(dataset: Dataset, *, bodies: bool) -> str:
-    pairs = (f"'{name}', {_value(name, kind, bodies=bodies)}" for name, kind in dataset.columns.items())
+    """Keys are the columns' numbers: names would be a third of the text."""
+    columns = enumerate(dataset.columns.items())
+    pairs = (f"'{number}', {_value(name, kind, bodies=bodies)}" for number, (name, kind) in columns)
     return f"json_object({', '.join(pairs)})"
 
 

@@ -28,6 +28,7 @@ from tests.bench import (
     bench_pipeline,
     bench_processing,
     bench_recovery,
+    parquet_rows,
     postgres_rows,
 )
 from tests.bench.machine import describe
@@ -44,6 +45,7 @@ BENCHMARKS: Final[dict[str, Callable[[Plan], Result]]] = {
     "memory": bench_memory.run,
     "layout": bench_layout.run,
     "postgres": postgres_rows.run,
+    "parquet": parquet_rows.run,
     "gateway-kafka": bench_gateway_kafka.run,
     "processing": bench_processing.run,
     "latency-kafka": bench_latency.run,

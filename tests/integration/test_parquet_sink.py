@@ -118,8 +118,8 @@ def test_a_file_of_many_bytes_ends_its_roll(tmp_path: Path, root: Root, monkeypa
     stream, path = Stream(), tmp_path / "tables.db"
     with closing(SqliteSink(path)) as writer:
         writer.write_changes(stream.fold_again(some_rows(stream, 300)))
-    for module in ("sinks.parquet.sqlite_source.PIECE_ROWS", "sinks.parquet.files.ROWS_PER_GROUP"):
-        monkeypatch.setattr(module, 50)
+    for module in ("sqlite_source.PIECE_ROWS", "sqlite_source._ROWS_PER_FETCH", "files.ROWS_PER_GROUP"):
+        monkeypatch.setattr(f"sinks.parquet.{module}", 50)
     with closing(SqliteRows(path)) as rows:
         roll_all(rows, root, Limits(bytes=5_000, rows=1_000))
 
