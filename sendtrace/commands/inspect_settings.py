@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, TypeGuard
 
 import typer
 
@@ -149,12 +149,25 @@ def _tables(table: dict[str, object], path: tuple[str, ...]) -> Iterator[str]:
     """TOML, with what is not set as a comment."""
     if path and not all(isinstance(value, dict) for value in table.values()):
         yield f"\n[{'.'.join(path)}]"
-    for key, value in table.items():
-        if not isinstance(value, dict):
-            yield f"# {key} is not set" if value is None else f"{key} = {json.dumps(value, ensure_ascii=False)}"
+    yield from _values(table)
     for key, value in table.items():
         if isinstance(value, dict):
             yield from _tables(value, (*path, key))
+        elif _is_tables(value):
+            for each in value:
+                yield f"\n[[{'.'.join((*path, key))}]]"
+                yield from _values(each)
+
+
+def _values(table: dict[str, object]) -> Iterator[str]:
+    for key, value in table.items():
+        if not isinstance(value, dict) and not _is_tables(value):
+            yield f"# {key} is not set" if value is None else f"{key} = {json.dumps(value, ensure_ascii=False)}"
+
+
+def _is_tables(value: object) -> TypeGuard[list[dict[str, object]]]:
+    """Whether it is what `[[…]]` has several of."""
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
 
 
 @schemas_app.command("export")

@@ -81,6 +81,18 @@ def test_a_rules_file_that_cannot_be_read_is_found(shell: Shell, monkeypatch: py
     assert ran.lines[-1].startswith("wrong  rules     rules.toml: ")
 
 
+def test_a_rule_of_incidents_of_a_class_that_does_not_exist_is_found(shell: Shell) -> None:
+    with Path("sendtrace.toml").open("a") as file:
+        file.write('[[incidents.rules]]\nname = "a"\nkind = "count"\nmatch = ["blok_list"]\n')
+    ran = check(shell)
+
+    assert ran.code == 2
+    assert (
+        "wrong  incidents incidents.rules: rule a: there is no class or status 'blok_list'; did you mean block_list?"
+        in ran.lines
+    )
+
+
 def test_wrong_settings_are_a_line_a_fault(shell: Shell) -> None:
     path = Path("sendtrace.toml")
     path.write_text(path.read_text().replace("port = 8080", "prot = 8080").replace("port = 8081", 'port = "x"'))
@@ -124,6 +136,15 @@ def test_the_settings_in_force_are_shown_as_toml_without_secrets(shell: Shell, m
     assert shown["admin"]["token"] == "***"
     assert "secret text" not in ran.out
     assert "# basic_user is not set" in ran.lines
+
+
+def test_tables_of_one_name_are_shown_as_such(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = [{"name": "a", "kind": "count", "match": ["aborted"]}, {"name": "silence", "kind": "silence"}]
+    monkeypatch.setenv("SENDTRACE_INCIDENTS__RULES", json.dumps(rules))
+    shown = tomllib.loads(shell("config show").out)
+
+    assert [rule["name"] for rule in shown["incidents"]["rules"]] == ["a", "silence"]
+    assert shown["incidents"]["rules"][0]["match"] == ["aborted"]
 
 
 def test_the_schemas_of_the_public_records_are_written(shell: Shell) -> None:

@@ -55,8 +55,12 @@ def test_what_is_late_within_bounds_is_no_silence() -> None:
 def test_few_must_be_missed_for_longer() -> None:
     watch = posting(lambda _: 10, 48)
     last_ms = MONDAY_MS + 48 * HOUR - 6 * MINUTE
-    wait(watch, 3)
+    watch.at(last_ms + HOUR)
+    watch.at(last_ms + 2 * HOUR + SETTLED_MS - 1)
+    before = watch.words()
+    watch.at(last_ms + 2 * HOUR + SETTLED_MS)
 
+    assert before == []
     assert watch.only()["opened_at"] == iso_ms(last_ms + 2 * HOUR)
     assert watch.only()["total"] == 20
 
