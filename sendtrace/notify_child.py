@@ -68,4 +68,5 @@ def notify_child_of(settings: Settings, paths: DataPaths, *, admin_port: int, cl
     if not settings.notifications.targets:
         return None
     base_url = settings.notifications.base_url or loopback_url(admin_port)
-    return NotifyChild(NotifyTask(str(paths.directory), base_url, settings.notifications), clock=clock)
+    task = NotifyTask(str(paths.directory), base_url, settings.notifications, clock.now_ms())
+    return NotifyChild(task, clock=clock)

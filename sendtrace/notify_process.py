@@ -65,6 +65,7 @@ async def _until_input_ends(task: NotifyTask) -> None:
         targets_of(task.notifications, task.base_url),
         open_store=lambda: SqliteNotifications(DataPaths(Path(task.directory)).tables),
         clock=SystemClock(),
+        since_ms=task.since_ms,
     )
     working = [loop.create_task(notifier.run()), loop.create_task(_report(notifier.stats))]
     ended = loop.create_task(reader.read())

@@ -15,16 +15,17 @@ from sendtrace.settings_notifications import NotificationsSettings
 
 @dataclass(frozen=True, slots=True)
 class NotifyTask:
-    """What the process is told, as one line of JSON."""
+    """What the process is told, as one line of JSON. `since_ms` is when `sendtrace up` started."""
 
     directory: str
     base_url: str
     notifications: NotificationsSettings
+    since_ms: int
 
     def line(self) -> bytes:
         """With the secrets in the open: only for a pipe."""
         settings = _open(self.notifications.model_dump())
-        return json.dumps([self.directory, self.base_url, settings]).encode() + b"\n"
+        return json.dumps([self.directory, self.base_url, settings, self.since_ms]).encode() + b"\n"
 
 
 def _open(value: object) -> object:
@@ -39,8 +40,8 @@ def _open(value: object) -> object:
 
 def task_of(line: bytes) -> NotifyTask:
     """The inverse of `NotifyTask.line`."""
-    directory, base_url, settings = json.loads(line)
-    return NotifyTask(directory, base_url, NotificationsSettings.model_validate(settings))
+    directory, base_url, settings, since_ms = json.loads(line)
+    return NotifyTask(directory, base_url, NotificationsSettings.model_validate(settings), since_ms)
 
 
 def report_of_line(line: bytes) -> NotifyReport:

@@ -57,7 +57,10 @@ class NotifierStats:
 
 
 class Notifier:
-    """Tells all targets. `open_store` is called in the thread that works on the store, again after trouble."""
+    """Tells all targets. `open_store` is called in the thread that works on the store, again after trouble.
+
+    `since_ms`: a target that was never there before is told of what was made since then, by default since now.
+    """
 
     def __init__(
         self,
@@ -65,8 +68,10 @@ class Notifier:
         *,
         open_store: Callable[[], NotificationStore],
         clock: Clock,
+        since_ms: int | None = None,
         poll_s: float = POLL_S,
     ) -> None:
+        self._since_ms = clock.now_ms() if since_ms is None else since_ms
         self._poll_s = poll_s
         self.stats = NotifierStats([target.name for target in targets])
         self._targets = targets
@@ -97,7 +102,7 @@ class Notifier:
         store = await self._in_thread(self._open_store)
         try:
             names = [target.name for target in self._targets]
-            await self._in_thread(lambda: store.begin(names, self._clock.now_ms()))
+            await self._in_thread(lambda: store.begin(names, self._since_ms))
             self.stats.trouble = None
             async with asyncio.TaskGroup() as tasks:
                 for target in self._targets:

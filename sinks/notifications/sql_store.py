@@ -41,13 +41,13 @@ class SqlStore(ABC):
 
     def begin(self, targets: Collection[str], now_ms: int) -> None:
         """See `NotificationStore`."""
+        now = iso_ms(now_ms)
         with self._writing() as ask:
             known = {row[0] for row in ask.rows("SELECT target FROM notification_targets")}
             for gone in known - set(targets):
-                _forget(ask, gone, iso_ms(now_ms))
-            (last,) = ask.rows("SELECT coalesce(max(seq), 0) FROM incident_changes")
+                _forget(ask, gone, now)
             for new in set(targets) - known:
-                ask.rows("INSERT INTO notification_targets VALUES (?, ?, ?)", new, last[0] + 1, iso_ms(now_ms))
+                ask.rows("INSERT INTO notification_targets VALUES (?, ?, ?)", new, _first_of(ask, now), now)
 
     def take_in(self, target: str, is_for: Callable[[IncidentChange], bool], now_ms: int) -> int:
         """See `NotificationStore`."""
@@ -215,6 +215,13 @@ class SqlStore(ABC):
         with self._writing() as ask:
             ask.rows("DELETE FROM notification_messages WHERE settled_at < ?", before)
             ask.rows("DELETE FROM deliveries WHERE settled_at < ?", before)
+
+
+def _first_of(ask: Asking, now: str) -> int:
+    """The first change that was made at a time or after it; the next there will be, where there is none."""
+    (since,) = ask.rows("SELECT min(seq) FROM incident_changes WHERE made_at >= ?", now)
+    (last,) = ask.rows("SELECT coalesce(max(seq), 0) FROM incident_changes")
+    return int(since[0] or last[0] + 1)
 
 
 def _next_changes(ask: Asking, target: str) -> list[tuple[int, IncidentChange]]:

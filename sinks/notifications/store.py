@@ -32,7 +32,8 @@ class NotificationStore(Protocol):
     def begin(self, targets: Collection[str], now_ms: int) -> None:
         """Called once at the start, with every target of the settings.
 
-        A new one is told of nothing that was before it; one that is gone is forgotten, with all that waits for it.
+        A new one is told of nothing that was made before `now_ms`; one that is gone is forgotten, with all that waits
+        for it.
         """
         ...
 

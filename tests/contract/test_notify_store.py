@@ -42,9 +42,9 @@ class Tables:
         self.open_store = open_store
         self.store = open_store()
 
-    def put(self, *changes: IncidentChange) -> None:
+    def put(self, *changes: IncidentChange, made_ms: int = NOW_MS) -> None:
         for each in changes:
-            put_change(self.ask, each, made_ms=NOW_MS)
+            put_change(self.ask, each, made_ms=made_ms)
 
     def take_in(self, target: str = "ops", labels: Labels | None = None) -> int:
         return self.store.take_in(target, lambda each: is_for(labels or Labels(), each), NOW_MS)
@@ -89,12 +89,20 @@ def names(message: Message | None) -> Sequence[str]:
 
 
 def test_a_new_target_is_told_of_nothing_that_was_before_it(tables: Tables) -> None:
-    tables.put(change("opened"))
+    tables.put(change("opened"), made_ms=NOW_MS - 1)
     tables.store.begin(["ops"], NOW_MS)
     tables.put(change("opened", "i2"))
 
     assert tables.take_in() == 1
     assert tables.states() == [("i2-opened-0", "waiting", None)]
+
+
+def test_what_was_made_while_it_started_is_told(tables: Tables) -> None:
+    tables.put(change("opened"), made_ms=NOW_MS - 1)
+    tables.put(change("opened", "i2"), made_ms=NOW_MS)
+    tables.store.begin(["ops"], NOW_MS)
+
+    assert tables.take_in() == 1
 
 
 def test_a_target_goes_on_where_it_was(tables: Tables) -> None:
@@ -120,8 +128,8 @@ def test_a_target_that_is_gone_is_forgotten_with_what_waits_for_it(tables: Table
     tables.store.begin(["ops"], NOW_MS)
     tables.put(change("opened"))
     tables.take_in()
-    tables.store.begin(["other"], NOW_MS)
-    tables.store.begin(["ops", "other"], NOW_MS)
+    tables.store.begin(["other"], NOW_MS + 1)
+    tables.store.begin(["ops", "other"], NOW_MS + 1)
 
     assert tables.states() == [("i1-opened-0", "parked", "the target is not in the settings any more")]
     assert tables.take_in() == 0

@@ -28,17 +28,15 @@ from tests.integration.notify_tables_rig import StandIn, answering, put_change, 
 from tests.unit.notify_rig import LINKS_URL, NOW_MS, change
 
 _FASTER = 50
+_BEGAN_S = SystemClock().monotonic_s()
 _POLICY = Policy(("http",), (ip_network("127.0.0.1/32"),))
 
 
 class FastClock:
-    """Begins at a fixed time."""
-
-    def __init__(self) -> None:
-        self._began_s = SystemClock().monotonic_s()
+    """Fifty seconds in one, the same for all."""
 
     def now_ms(self) -> int:
-        return NOW_MS + round(1000 * _FASTER * (self.monotonic_s() - self._began_s))
+        return NOW_MS + round(1000 * _FASTER * (self.monotonic_s() - _BEGAN_S))
 
     def monotonic_s(self) -> float:
         return SystemClock().monotonic_s()
@@ -54,7 +52,7 @@ class Rig:
     def put(self, *changes: IncidentChange) -> None:
         with closing(sqlite3.connect(self._path, isolation_level=None)) as db:
             for each in changes:
-                put_change(asking_sqlite(db), each, made_ms=NOW_MS)
+                put_change(asking_sqlite(db), each, made_ms=FastClock().now_ms())
 
     def asked(self, sql: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self._path)) as db:
