@@ -129,15 +129,12 @@ def _sparks(report: Report) -> Iterator[Cell]:
         return
     peak = max(steps, key=lambda step: step.now.messages)
     worst = max(steps, key=lambda step: step.now.failure_rate or 0.0)
-    by = f"messages by {step_word(report)}"
+    by, counts = f"messages by {step_word(report)}", [one.now.messages for one in steps]
     yield Cell("")
-    yield Cell(
-        f"{by}  {spark([one.now.messages for one in steps])}  most {counted(peak.now.messages)}, {step_start(report, peak.start)}"
-    )
+    yield Cell(f"{by}  {spark(counts)}  most {counted(peak.now.messages)}, {step_start(report, peak.start)}")
     if report.now.failed:
-        row = spark([one.now.failure_rate or 0.0 for one in steps])
-        told = f"{'failed of them':<{len(by)}}  {row}  most {percent(worst.now.failure_rate)}, {step_start(report, worst.start)}"
-        yield Cell(told, "red")
+        row, most = spark([one.now.failure_rate or 0.0 for one in steps]), percent(worst.now.failure_rate)
+        yield Cell(f"{'failed of them':<{len(by)}}  {row}  most {most}, {step_start(report, worst.start)}", "red")
 
 
 def _totals_row(name: str, totals: Totals, *latencies: str, style: str = "") -> tuple[Cell, ...]:

@@ -26,6 +26,8 @@ _TAKEN: Final = {
     INCIDENTS_LOCK: "another `sendtrace sink incidents` works on these tables",
 }
 _POLL_S: Final = 0.25
+#: For partitions that are detached while readers read.
+_OLDEST_SERVER: Final = 140_000
 _PART: Final = re.compile(r"^-- part: .*$", re.MULTILINE)
 _LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS sendtrace_migrations (
@@ -49,13 +51,15 @@ def lock(connection: Connection, *, wait: bool, name: int = TABLES_LOCK) -> None
 
 
 def migrate(connection: Connection) -> int:
-    """Bring the database up to date; returns how many ran. A migration runs to its end or is not counted. Only under
-    `lock`.
+    """Bring the database up to date; returns how many ran. One that fails is not counted. Only under `lock`.
 
-    Raises `MigrationError` when the database is newer than this release, a file was edited, or tables of others
-    are in the way.
+    Raises `MigrationError` when the database is newer than this release or the server too old, a file was edited,
+    or tables of others are in the way.
     """
     migrations = load(MIGRATIONS_PACKAGE)
+    if connection.info.server_version < _OLDEST_SERVER:
+        found = connection.info.server_version // 10_000
+        raise MigrationError(f"the server is Postgres {found}: the tables need {_OLDEST_SERVER // 10_000} or newer")
     with connection.transaction():
         if connection.execute("SELECT to_regclass('sendtrace_migrations')").fetchone() == (None,):
             connection.execute(_LEDGER)

@@ -27,7 +27,7 @@ from schemas.postback import KIND_POSTBACK, LogRecord, Postback
 from schemas.receipts import ReceiptIds
 from schemas.records import Transition
 from schemas.topics import DEAD, IN_USE, RAW, RECEIPTS, STATUS, TRANSITIONS, Topic
-from sinks.tables.changes import TablesWriter
+from sinks.tables.changes import Retention, TablesWriter
 from sinks.tables.kafka_sink import KafkaSink
 from sinks.tables.sqlite_sink import SqliteSink
 from sinks.tables.sqlite_writer import STATE_COLUMNS, SqliteTables
@@ -249,10 +249,16 @@ class Sink:
         self._options = (tuple(address.split(",")), prefix)
 
     @asynccontextmanager
-    async def running(self, open_writer: Callable[[], TablesWriter] | None = None) -> AsyncIterator[KafkaSink]:
+    async def running(
+        self,
+        open_writer: Callable[[], TablesWriter] | None = None,
+        *,
+        retention: Callable[[], Retention] | None = None,
+    ) -> AsyncIterator[KafkaSink]:
         """Until the block ends."""
         brokers, prefix = self._options
-        sink = KafkaSink(brokers=brokers, prefix=prefix, open_writer=open_writer or (lambda: SqliteSink(self.path)))
+        opened = open_writer or (lambda: SqliteSink(self.path))
+        sink = KafkaSink(brokers=brokers, prefix=prefix, open_writer=opened, retention=retention)
         task = asyncio.get_running_loop().create_task(sink.run())
         try:
             yield sink

@@ -23,7 +23,7 @@ from schemas.topics import DEAD, RAW, RECEIPTS, STATUS, TRANSITIONS
 from sendtrace.audit import audit
 from sendtrace.kafka_log_view import KafkaLogView
 from sinks.tables import kafka_feed
-from sinks.tables.changes import TablesWriter
+from sinks.tables.changes import Retention, TablesWriter
 from sinks.tables.kafka_raw import STRANGER
 from sinks.tables.sqlite_reader import SqliteReader
 from sinks.tables.sqlite_sink import SqliteSink
@@ -313,6 +313,21 @@ async def test_a_database_that_is_away_for_a_while_costs_nothing(
     assert everything(sink.path) == everything(feeder.expected_path)
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert told == ["tables: disk I/O error; trying again until it goes"]
+
+
+async def test_dead_letters_that_are_old_enough_are_deleted_and_stay_counted(feeder: Feeder, sink: Sink) -> None:
+    await feeder.keep(*(braze("d1", "sent")._replace(body=b"{") for _ in range(3)))
+    await feeder.handle()
+    async with sink.running():
+        await sink.has(3, "dead_letters")
+    nothing_yet, everything_now = Retention("2000-01-01", "2000-01-01"), Retention("2999-01-01", "2999-01-01")
+
+    async with sink.running(retention=lambda: nothing_yet):
+        await sink.has(3, "dead_letters")
+    async with sink.running(retention=lambda: everything_now):
+        await sink.has(0, "dead_letters")
+
+    assert rows(sink.path, "SELECT sum(dead) FROM audit") == [(3,)]
 
 
 async def test_what_retention_took_before_it_was_counted_is_told_once(

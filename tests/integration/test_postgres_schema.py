@@ -116,6 +116,13 @@ def test_an_edited_migration_is_refused(tables: PostgresTables, postgres_url: st
         PostgresTables(postgres_url)
 
 
+def test_a_server_that_is_too_old_is_told_in_one_line(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sinks.tables.postgres_schema._OLDEST_SERVER", 990_000)
+
+    with pytest.raises(MigrationError, match=r"^the server is Postgres \d+: the tables need 99 or newer$"):
+        PostgresTables(postgres_url)
+
+
 def test_tables_of_somebody_else_are_left_alone(postgres_url: str) -> None:
     run(postgres_url, "CREATE TABLE postbacks (theirs int)")
 
