@@ -57,7 +57,10 @@ def unknown_variables(names: Iterable[str]) -> list[str]:
     """What begins as a setting and is none."""
     known = {"__".join(("SENDTRACE", keys[0])) if len(keys) == 1 else "__".join(keys).upper() for keys in leaf_keys()}
     known = {f"SENDTRACE_{name}" for name in known} | {BROKERS_VARIABLE}
-    generic = {re.sub(r"(SENDTRACE_SOURCES__)[A-Z0-9]+(?=__)", r"\1NAME", name): name for name in names}
+    generic = {
+        re.sub(r"(SENDTRACE_(?:SOURCES|NOTIFICATIONS__TARGETS)__)[A-Z0-9]+(?=__)", r"\1NAME", name): name
+        for name in names
+    }
     return [
         name for generic_name, name in generic.items() if name.startswith("SENDTRACE_") and generic_name not in known
     ]
@@ -192,7 +195,17 @@ def test_compose_runs_every_role_on_kafka() -> None:
     commands = [parsed(each["command"]) for name, each in OURS.items() if name != "init"]
 
     assert sorted(commands) == [
-        f"sendtrace {role}" for role in ("gateway", "sink incidents", "sink tables", "topics create", "web", "worker", "worker")
+        f"sendtrace {role}"
+        for role in (
+            "gateway",
+            "sink incidents",
+            "sink notifications",
+            "sink tables",
+            "topics create",
+            "web",
+            "worker",
+            "worker",
+        )
     ]
 
 

@@ -37,6 +37,8 @@ FILLED_IN = {
     "SENDTRACE_SOURCES__BRAZE__TOKEN_SHA256": "1" * 64,
     "SENDTRACE_SOURCES__NRS360__TOKEN_SHA256": "2" * 64,
     "SENDTRACE_TABLES__POSTGRES": "postgresql://u:p@h:5432/d",
+    "SENDTRACE_NOTIFICATIONS__TARGETS__OPS__URL": "https://hooks.example.com/x",
+    "SENDTRACE_NOTIFICATIONS__TARGETS__OPS__SECRETS": f"whsec_{'A' * 43}=",
 }
 
 
@@ -82,6 +84,7 @@ def test_every_role_on_kafka_runs() -> None:
         "worker": "sendtrace worker",
         "sink": "sendtrace sink tables",
         "incidents": "sendtrace sink incidents",
+        "notifications": "sendtrace sink notifications",
         "web": "sendtrace web",
     }
 
@@ -107,10 +110,11 @@ def test_its_settings_are_there_and_load(each: Workload, monkeypatch: pytest.Mon
 
     assert unknown_variables(given) == []
     assert bool(settings.sources) is (each.name == "gateway")
-    assert (settings.tables.postgres is not None) is (each.name in {"sink", "incidents", "web"})
+    assert (settings.tables.postgres is not None) is (each.name in {"sink", "incidents", "notifications", "web"})
+    assert bool(settings.notifications.targets) is (each.name == "notifications")
 
 
-@pytest.mark.parametrize("name", [name for name in FILLED_IN if "POSTGRES" not in name])
+@pytest.mark.parametrize("name", [name for name in FILLED_IN if not re.search("POSTGRES|TARGETS", name)])
 def test_no_gateway_starts_with_the_example_of_secrets_as_it_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (gateway,) = [each for each in ROLES if each.name == "gateway"]
     for key, value in (given_to(gateway) | {name: ""}).items():
@@ -193,6 +197,12 @@ def test_the_tables_have_one_writer(name: str) -> None:
     (sink,) = [each for each in ROLES if each.name == name]
 
     assert (sink.spec["replicas"], sink.spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_nobody_is_told_before_there_is_a_target() -> None:
+    (found,) = [each for each in ROLES if each.name == "notifications"]
+
+    assert (found.spec["replicas"], found.spec["strategy"]) == (0, {"type": "Recreate"})
 
 
 @each_role
