@@ -45,7 +45,8 @@ class Incident(_Classed):
 
     `rule` is the name of the rule, `kind` what sort of rule it is. `count` and `first_seen` are of the present
     spell of trouble: after quiet, a return opens the same incident again with a new spell. `total` is what
-    `count` is held against where the rule is a rate, else `None`. `silenced_until`, `acknowledged_at` are people's.
+    `count` is held against where the rule is a rate, what was expected where it is a silence, else `None`.
+    `silenced_until`, `acknowledged_at` are people's.
     """
 
     incident_id: str

@@ -83,10 +83,12 @@ class IncidentStep:
             outputs.groups.append(GroupState(stored.group_id, None, b""))
             return
         rule, group = self._restored(outputs, stored, watermark_ms)
-        if rule is None:
-            outputs.groups.append(GroupState(stored.group_id, None, b""))
-        else:
+        if rule is not None:
             self._bring_up(outputs, rule, stored.group_id, group, None, watermark_ms)
+        else:
+            known = read_group(stored.state)
+            past = IncidentRule(known.rule, known.kind, severity=known.severity)
+            outputs.groups.append(_remembered(past, stored.group_id, group))
 
     def _bring_up(
         self,
@@ -177,12 +179,15 @@ def _state(rule: IncidentRule, identity: str, group: Group, due_ms: int | None, 
     elif due_ms is None:
         due_ms = _forgotten_ms(rule, group)
         if due_ms is None or due_ms <= watermark_ms:
-            if told is None:
-                return GroupState(identity, None, b"")
-            return GroupState(
-                identity, None, write_group(rule, Group(group.labels, told=told, closed_ms=group.closed_ms))
-            )
+            return _remembered(rule, identity, group)
     return GroupState(identity, max(due_ms, watermark_ms + 1), write_group(rule, group))
+
+
+def _remembered(rule: IncidentRule, identity: str, group: Group) -> GroupState:
+    """What is left of a group nothing can come of: that it had an incident, or it would be opened twice."""
+    told = group.told
+    past = Group(group.labels, told=told, closed_ms=group.closed_ms)
+    return GroupState(identity, None, write_group(rule, past) if told is not None else b"")
 
 
 def _forgotten_ms(rule: IncidentRule, group: Group) -> int | None:

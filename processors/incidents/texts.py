@@ -20,15 +20,15 @@ _MOST_WORDS: Final = 3
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 
-#: What is counted, as it stands at the beginning of a line.
+#: What is counted, many of it and one.
 _NOUNS: Final = {
-    "bounced": "bounces",
-    "aborted": "aborts",
-    "complained": "complaints",
-    "unknown": "unknown statuses",
-    FAILURES: "failures",
-    DEAD_LETTERS: "dead letters",
-    POSTBACKS: "postbacks",
+    "bounced": ("bounces", "bounce"),
+    "aborted": ("aborts", "abort"),
+    "complained": ("complaints", "complaint"),
+    "unknown": ("unknown statuses", "unknown status"),
+    FAILURES: ("failures", "failure"),
+    DEAD_LETTERS: ("dead letters", "dead letter"),
+    POSTBACKS: ("postbacks", "postback"),
 }
 _OF: Final = {FINALS: "messages", POSTBACKS: "postbacks"}
 
@@ -69,11 +69,17 @@ def _advice(name: str, catalogue: Mapping[str, BounceClass]) -> str:
     return f"{found.meaning} {found.advice}" if found else "Look at the reasons of the samples."
 
 
-def _noun(rule: IncidentRule) -> str:
-    nouns = [_NOUNS.get(word, word if word in STATUS else f"failures of class {_shown(word)}") for word in rule.match]
+def _noun(rule: IncidentRule, count: int = 2) -> str:
+    nouns = [_named(word, count) for word in rule.match]
     nouns = nouns or [rule.name]  # of a rule that is gone nothing else is known
     shown = nouns[:_MOST_WORDS] + (["more"] if len(nouns) > _MOST_WORDS else [])
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _named(word: str, count: int) -> str:
+    if word in _NOUNS:
+        return _NOUNS[word][count == 1]
+    return word if word in STATUS else f"{_NOUNS[FAILURES][count == 1]} of class {_shown(word)}"
 
 
 def _counted(rule: IncidentRule, labels: Labels, spell: Spell) -> str:
@@ -82,11 +88,11 @@ def _counted(rule: IncidentRule, labels: Labels, spell: Spell) -> str:
         statuses = sorted({sample.status for sample in spell.samples})
         did = statuses[0] if len(statuses) == 1 else "failed"
         receiver = f" by {_shown(labels.domain)}" if labels.domain is not None else ""
-        return f"messages{campaign} {did} ({_shown(labels.bounce_class)}){receiver}"
+        return f"message{'' if spell.count == 1 else 's'}{campaign} {did} ({_shown(labels.bounce_class)}){receiver}"
     words = sorted({sample.reason for sample in spell.samples if sample.reason}) if rule.match == ("unknown",) else []
     said = f" ({', '.join(_shown(word) for word in words[:_MOST_WORDS])})" if words else ""
     receiver = f" by {_shown(labels.domain)}" if labels.domain is not None else ""
-    return f"{_noun(rule)}{said}{campaign}{receiver}"
+    return f"{_noun(rule, spell.count)}{said}{campaign}{receiver}"
 
 
 def _where(labels: Labels) -> str:

@@ -198,7 +198,18 @@ def test_a_rule_that_is_gone_leaves_no_incident_open() -> None:
     later.at(NOON_MS + 2 * HOUR)
 
     assert later.only()["state"] == "resolved"
-    assert later.store.states == {}
+    assert [state.due_ms for state in later.store.states.values()] == [None]
+
+
+def test_a_rule_that_was_switched_off_for_a_while_goes_on() -> None:
+    watch = Watch((BOUNCES,))
+    watch.take([failure(NOON_MS)])
+    off = Watch((THREE,), watch.store, watch.rows, watch.changes)
+    off.at(NOON_MS + 2 * HOUR)
+    on = Watch((BOUNCES,), watch.store, watch.rows, watch.changes)
+    on.take([failure(NOON_MS + 3 * HOUR)])
+
+    assert on.words() == ["opened", "resolved", "reopened"]
 
 
 def test_a_rule_that_is_of_another_kind_begins_anew() -> None:
