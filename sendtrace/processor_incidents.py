@@ -22,7 +22,7 @@ from schemas.tallies import Tally
 from schemas.times import epoch_ms
 from sinks.tables.incident_step import FEW_GROUPS, outputs_of
 from sinks.tables.incident_tables import Step
-from sinks.tables.incident_time import MOST_AHEAD_MS, Lanes, Read, advanced
+from sinks.tables.incident_time import MARGIN_MS, MOST_AHEAD_MS, Lanes, Read, advanced
 from sinks.tables.sqlite_incidents import FAILURES_AT, TALLIES_AT, EmbeddedIncidents, Queued
 from sinks.tables.sqlite_writer import SqliteTables
 
@@ -82,7 +82,7 @@ class IncidentTurns:
         tables, now_ms = self._tables, self._clock.now_ms()
         queued = tables.queued(MOST_FAILURES, MOST_TALLIES)
         given = _given(queued, now_ms + MOST_AHEAD_MS)
-        complete_ms = now_ms if caught_up and not given.more else None
+        complete_ms = now_ms - MARGIN_MS if caught_up and not given.more else None
         watermark_ms = advanced(self._watermark_ms, given.received_ms, complete_ms=complete_ms)
         if watermark_ms is None:
             return given.more

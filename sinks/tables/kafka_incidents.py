@@ -91,12 +91,12 @@ class IncidentsSink(KafkaSession[IncidentTables]):
                 if self._is_due("look", MEASURE_PERIOD_S):
                     await self._look(source)
                 found = await source.fetch(now_ms=self._clock.now_ms(), wait_ms=_WAIT_MS)
-                changed = await self._take_step(source, tables, found)
+                changed = await self._take_step(tables, found)
                 if changed or self._is_due("changes", _LOOK_FOR_CHANGES_S):
                     await self._publish(tables, alerts)
                 if self._is_due("house", _HOUSEKEEPING_S):
                     await self._in_thread(partial(tables.delete_old_changes, published=True))
-                self._see(found.positions, source)
+                self._see(found, source)
                 self._progressed()
                 self._is_well(len(found.positions))
 
@@ -104,17 +104,18 @@ class IncidentsSink(KafkaSession[IncidentTables]):
         self._seen_ends = source.ends
         await source.look(self._clock.now_ms())
 
-    def _see(self, at: Offsets, source: IncidentsFeed) -> None:
+    def _see(self, found: Found, source: IncidentsFeed) -> None:
         """How far behind. It has caught up when it is where the topics ended a second ago."""
-        self.stats.caught_up = self.stats.caught_up or bool(self._seen_ends and not is_before(at, self._seen_ends))
-        self.stats.lag = {place: max(0, end - at[place]) for place, end in source.ends.items()}
+        self.stats.caught_up = self.stats.caught_up or bool(
+            self._seen_ends and not is_before(found.read_to, self._seen_ends)
+        )
+        self.stats.lag = {place: max(0, end - found.positions[place]) for place, end in source.ends.items()}
         self.stats.not_understood += source.not_understood - self._not_understood
         self._not_understood = source.not_understood
 
-    async def _take_step(self, source: IncidentsFeed, tables: IncidentTables, found: Found) -> bool:
+    async def _take_step(self, tables: IncidentTables, found: Found) -> bool:
         """One transaction; whether there are new changes."""
-        complete_ms = source.complete_ms(found.positions)
-        watermark_ms = advanced(self._watermark_ms, found.received_ms, complete_ms=complete_ms)
+        watermark_ms = advanced(self._watermark_ms, found.received_ms, complete_ms=found.complete_ms)
         self._watermark_ms = watermark_ms
         if watermark_ms is None or not (found.received_ms or self._is_due("step", _IDLE_STEP_S)):
             return False

@@ -100,11 +100,11 @@ def _partition(one: Transition) -> int:
     return crc32((one["campaign_id"] or "").encode()) % PARTITIONS
 
 
-async def put_raw(address: str, topic: str, *values: bytes) -> None:
-    """Somebody else's records, onto partition 0."""
+async def put_raw(address: str, topic: str, *values: bytes, at_ms: int | None = None) -> None:
+    """Somebody else's records, onto partition 0, as of then."""
     async with AIOKafkaProducer(bootstrap_servers=address) as producer:
         for value in values:
-            await producer.send_and_wait(topic, value, partition=0)
+            await producer.send_and_wait(topic, value, partition=0, timestamp_ms=at_ms)
 
 
 async def handled(address: str, prefix: str, group: str, offset: int) -> None:

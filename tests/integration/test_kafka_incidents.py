@@ -14,7 +14,7 @@ from schemas.incidents import GroupStore, IncidentOutputs
 from schemas.records import Transition
 from schemas.tallies import Tally
 from schemas.topics import FAILURES, RAW, TALLIES
-from sinks.tables import kafka_feed
+from sinks.tables import kafka_feed, kafka_incidents_feed
 from sinks.tables.incident_tables import IncidentTables
 from sinks.tables.postgres_incidents import PostgresIncidents
 from sinks.tables.postgres_writer import PostgresTables
@@ -39,6 +39,7 @@ from tests.postgres.local_postgres import LocalPostgres
 from tests.postgres.tables_rig import rows_of
 
 COUNTS = "SELECT campaign_id, count FROM incidents ORDER BY 1"
+UNPUBLISHED = "SELECT count(*) FROM incident_changes WHERE published_at IS NULL"
 ALL = "SELECT * FROM incidents ORDER BY incident_id"
 
 
@@ -77,7 +78,7 @@ async def test_failures_are_incidents_and_their_changes_are_published_in_order(
     await put(kafka.address, topic_prefix, storm(300, from_ms=long_ago_ms(), campaigns=3))
     async with running(kafka.address, topic_prefix, tables.open) as sink:
         await until(lambda: tables.rows(COUNTS) == [("c0", 100), ("c1", 100), ("c2", 100)])
-        await until(lambda: tables.rows("SELECT count(*) FROM incident_changes WHERE published_at IS NULL") == [(0,)])
+        await until(lambda: tables.rows(UNPUBLISHED) == [(0,)])
         await until(sink.is_ready)
 
     told = await alerts(kafka.address, topic_prefix)
@@ -109,6 +110,7 @@ async def test_a_replay_gives_the_same_incidents_and_tells_nobody(
     once, again = Recorded(), Recorded()
     async with running(kafka.address, topic_prefix, tables.open, publisher=once):
         await until(lambda: tables.rows("SELECT sum(count), min(state) FROM incidents") == [(500, "resolved")])
+        await until(lambda: tables.rows(UNPUBLISHED) == [(0,)])
     before = tables.rows(ALL)
     ids = tables.rows("SELECT change_id, seq FROM incident_changes WHERE change <> 'updated' ORDER BY seq")
 
@@ -130,9 +132,9 @@ async def test_a_change_that_may_not_have_arrived_is_published_again(
     publisher.fail_next = 2
     await put(kafka.address, topic_prefix, storm(5, from_ms=long_ago_ms()))
     async with running(kafka.address, topic_prefix, tables.open, publisher=publisher):
-        await until(lambda: tables.rows("SELECT count(*) FROM incident_changes WHERE published_at IS NULL") == [(0,)])
+        await until(lambda: tables.rows(UNPUBLISHED) == [(0,)])
         await until(lambda: tables.rows("SELECT state FROM incidents") == [("resolved",)])
-        await until(lambda: tables.rows("SELECT count(*) FROM incident_changes WHERE published_at IS NULL") == [(0,)])
+        await until(lambda: tables.rows(UNPUBLISHED) == [(0,)])
 
     ids = [dict(one.headers)["ce_id"].decode() for one in publisher.outputs]
     assert set(ids) == {row[0] for row in tables.rows("SELECT change_id FROM incident_changes")}
@@ -216,16 +218,32 @@ async def test_a_fault_in_the_step_is_told_without_what_it_had_and_tried_again(
 async def test_the_clock_says_something_is_over_only_when_the_workers_have_caught_up(
     kafka: Kafka, topic_prefix: str, tables: Tables
 ) -> None:
-    await put_raw(kafka.address, topic_prefix + RAW.name, b"a body that no worker has handled")
-    await put(kafka.address, topic_prefix, storm(5, from_ms=long_ago_ms()))
+    began_ms = long_ago_ms()
+    await put_raw(kafka.address, topic_prefix + RAW.name, b"a body that no worker has handled", at_ms=began_ms + 9_000)
+    await put(kafka.address, topic_prefix, storm(5, from_ms=began_ms))
     async with running(kafka.address, topic_prefix, tables.open) as sink:
         await until(sink.is_ready)
         transactions = sink.stats.transactions
-        await put(kafka.address, topic_prefix, [failure(9, at_ms=long_ago_ms(), campaign="c0")])
+        await put(kafka.address, topic_prefix, [failure(9, at_ms=began_ms + 5_000, campaign="c0")])
         await until(lambda: sink.stats.transactions > transactions)
         assert tables.rows("SELECT state, count FROM incidents") == [("open", 6)]
         await handled(kafka.address, topic_prefix, f"{topic_prefix}processor", 1)
         await until(lambda: tables.rows("SELECT state, count FROM incidents") == [("resolved", 6)])
+
+
+async def test_a_worker_that_stands_still_holds_up_the_incidents_of_others_for_a_moment_only(
+    kafka: Kafka, topic_prefix: str, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began_ms = long_ago_ms()
+    await put_raw(kafka.address, topic_prefix + RAW.name, b"a body that no worker has handled", at_ms=began_ms)
+    await put(kafka.address, topic_prefix, storm(5, from_ms=began_ms + 60_000))
+    async with running(kafka.address, topic_prefix, tables.open) as sink:
+        await until(lambda: sink.stats.caught_up)
+        assert tables.rows(COUNTS) == []
+        monkeypatch.setattr(kafka_incidents_feed, "_PATIENCE_S", 0.0)
+        await until(lambda: tables.rows(COUNTS) == [("c0", 5)])
+
+    assert tables.rows("SELECT state FROM incidents") == [("open",)]
 
 
 @pytest.mark.timeout(120)

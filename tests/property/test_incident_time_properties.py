@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.tables.incident_time import MARGIN_MS, Lanes, Read, advanced
+from sinks.tables.incident_time import Lanes, Read, advanced
 
 PLACES = [("failures", 0), ("failures", 1), ("tallies", 0)]
 #: Per place the times of its records, in the order in which they were received, and how many each fetch brings.
@@ -64,5 +64,18 @@ def test_event_time_is_that_of_the_records_and_the_clock_s_only_when_all_is_ther
     assert advanced(None, [], complete_ms=None) is None
     assert advanced(None, [5, 3], complete_ms=None) == 5
     assert advanced(9, [5, 3], complete_ms=None) == 9
-    assert advanced(9, [], complete_ms=10 + MARGIN_MS) == 10
-    assert advanced(9, [20], complete_ms=10 + MARGIN_MS) == 20
+    assert advanced(9, [], complete_ms=10) == 10
+    assert advanced(9, [20], complete_ms=10) == 20
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=12), min_size=3, max_size=3), st.integers(0, 30))
+def test_what_waits_is_handed_over_up_to_a_time_or_not_at_all(streams: list[list[int]], until_ms: int) -> None:
+    lanes: Lanes[None] = Lanes()
+    for place, stream in zip(PLACES, streams, strict=True):
+        lanes.add(place, [Read(at, offset, None) for offset, at in enumerate(stream)])
+
+    complete_ms = lanes.complete_until(until_ms)
+    taken = [one.received_ms for _, one in lanes.take([], complete_ms)]
+
+    assert complete_ms <= until_ms
+    assert sorted(taken) == sorted(at for stream in streams for at in stream if at <= complete_ms)
