@@ -7,7 +7,8 @@ import os
 import signal
 import sqlite3
 import sys
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,24 @@ def put(tables: Path) -> None:
         put_change(asking_sqlite(db), change("opened", at_ms=clock.now_ms()), made_ms=clock.now_ms())
 
 
+@asynccontextmanager
+async def running_up(directory: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    words = ("up", "--config", "s.toml", "--data", "d", "--port", "0", "--admin-port", "0")
+    up = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "sendtrace", *words),
+        cwd=directory,
+        env=environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield up
+    finally:
+        if up.returncode is None:
+            up.kill()
+            await up.wait()
+
+
 async def until_made(tables: Path) -> None:
     """The processor makes them, a moment after `ready`."""
     async with asyncio.timeout(20):
@@ -70,34 +89,27 @@ async def until_gone(pid: int) -> None:
 async def test_kill_between_delivery_and_mark(tmp_path: Path) -> None:
     async with standing_in() as stand_in:
         (tmp_path / "s.toml").write_text(SETTINGS % stand_in.url)
-        words = ("up", "--config", "s.toml", "--data", "d", "--port", "0", "--admin-port", "0")
-        up = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "sendtrace", *words),
-            cwd=tmp_path,
-            env=environment(),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        assert up.stdout is not None
-        ready = (await up.stdout.readline()).decode()
-        killed: list[int] = []
+        async with running_up(tmp_path) as up:
+            assert up.stdout is not None
+            ready = (await up.stdout.readline()).decode()
+            killed: list[int] = []
 
-        async def kill(_request: web.Request) -> web.StreamResponse:
-            if not killed:
-                killed.append(child_of(up.pid, "sendtrace.notify_process"))
-                os.kill(killed[0], signal.SIGKILL)
-            return web.Response(text="taken")
+            async def kill(_request: web.Request) -> web.StreamResponse:
+                if not killed:
+                    killed.append(child_of(up.pid, "sendtrace.notify_process"))
+                    os.kill(killed[0], signal.SIGKILL)
+                return web.Response(text="taken")
 
-        stand_in.answers["/ops"] = kill
-        await until_made(tmp_path / "d" / "tables.db")
-        put(tmp_path / "d" / "tables.db")
-        first, second = (await stand_in.wait_for(2, within_s=40))[:2]
+            stand_in.answers["/ops"] = kill
+            await until_made(tmp_path / "d" / "tables.db")
+            put(tmp_path / "d" / "tables.db")
+            first, second = (await stand_in.wait_for(2, within_s=40))[:2]
 
-        child = child_of(up.pid, "sendtrace.notify_process")
-        metrics = await delivered(ready.split()[3])
-        up.kill()
-        await up.wait()
-        await until_gone(child)
+            child = child_of(up.pid, "sendtrace.notify_process")
+            metrics = await delivered(ready.split()[3])
+            up.kill()
+            await up.wait()
+            await until_gone(child)
 
     assert killed != [child]
     assert metrics == 'sendtrace_notifications_delivered_total{target="ops"} 1.0'
