@@ -58,7 +58,9 @@ _FITS_NOW: Final = (
     "DELETE FROM set_aside AS s USING incoming_messages AS i "
     "WHERE s.table_name = 'messages' AND s.record_id = i.message_id"
 )
-_LAST_TRANSITION: Final = "SELECT coalesce(max(seq), 0) FROM transitions"
+_LAST_TRANSITION: Final = (
+    "SELECT greatest((SELECT max(seq) FROM transitions), (SELECT last_seq FROM transitions_dropped), 0)"
+)
 COPY_TRANSITIONS: Final = f"COPY transitions (seq, {', '.join(TRANSITION_COLUMNS)}) FROM STDIN"
 COPY_POSTBACKS: Final = f"COPY postbacks ({', '.join(POSTBACK_COLUMNS)}) FROM STDIN"
 _NAME: Final = "INSERT INTO identifiers SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING"

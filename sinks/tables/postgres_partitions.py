@@ -34,6 +34,10 @@ WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND NO
 """
 _NOW: Final = "SELECT now()"
 _MAKE: Final = "SELECT sendtrace_make_month(%s)"
+_REMEMBER_LAST: Final = """
+INSERT INTO transitions_dropped SELECT 1, coalesce(max(seq), 0) FROM transitions
+ON CONFLICT (one) DO UPDATE SET last_seq = greatest(transitions_dropped.last_seq, excluded.last_seq)
+"""
 #: For readers to end what they began: a batch waits as long.
 _LONGEST_WAIT: Final = "3s"
 
@@ -62,8 +66,11 @@ def drop_before(db: Connection, received_at: str) -> list[str]:
     Outside a transaction. What somebody reads now is left, and goes when this is called again; a row
     of a month that was dropped makes a partition anew, and goes with it.
     """
+    old = expired(_names(db, _ATTACHED), received_at)
+    if old:
+        db.execute(_REMEMBER_LAST)
     with _bounded(db):
-        for name in expired(_names(db, _ATTACHED), received_at):
+        for name in old:
             _detach(db, name)
         return [name for name in expired(_names(db, _DETACHED), received_at) if _drop(db, name)]
 
@@ -94,7 +101,7 @@ def _bounded(db: Connection) -> Iterator[None]:
         yield
     finally:
         if not db.closed and not db.broken:
-            db.execute("SET statement_timeout = 0")
+            db.execute("RESET statement_timeout")
 
 
 def _names(db: Connection, query: str) -> list[str]:

@@ -126,6 +126,18 @@ def test_a_reader_in_the_middle_is_waited_for_only_so_long_and_keeps_its_rows(
     assert rows_of(postgres_url, "SELECT count(*) FROM transitions") == [(1,)]
 
 
+def test_a_number_is_not_given_again_where_the_newest_rows_were_dropped(
+    tables: PostgresTables, reader: PostgresReader, postgres_url: str
+) -> None:
+    stream = Stream()
+    tables.write_changes(stream.fold(braze("d1", "sent"), braze("d2", "sent")))
+    tables.expire(KEEP_ALL._replace(transitions_before="2021-01-01T00:00:00.000Z"))
+    tables.write_changes(stream.fold(braze("d3", "sent")))
+
+    assert rows_of(postgres_url, "SELECT seq FROM transitions") == [(3,)]
+    assert len(reader.transitions_after(2).transitions) == 1
+
+
 def test_a_table_of_somebody_elses_is_not_dropped_for_its_name(tables: PostgresTables, postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("CREATE TABLE transitions_2001_01 (theirs int)")

@@ -207,6 +207,15 @@ END
 $$;
 COMMENT ON TABLE transitions IS 'One row for every postback that added a fact: what it changed. A partition a month, by received_at in UTC.';
 
+-- Numbers are never given twice, also where retention drops the newest: whoever reads on from one would miss rows.
+CREATE TABLE transitions_dropped (
+    one      integer PRIMARY KEY CHECK (one = 1),
+    last_seq bigint NOT NULL
+);
+COMMENT ON TABLE transitions_dropped IS 'How far transitions were numbered when months were last dropped; one row or none.';
+COMMENT ON COLUMN transitions_dropped.one IS 'Always 1.';
+COMMENT ON COLUMN transitions_dropped.last_seq IS 'The largest seq there was.';
+
 CREATE VIEW failures AS
 SELECT * FROM transitions
 WHERE outcome = 'failed'
