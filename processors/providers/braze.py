@@ -47,10 +47,8 @@ _MISPLACED_TIME_FIELD: Final = {"processed": "delivered_at"}
 #: Steps before the hand-over. Only `received_at` has a column; the others are checked and stay in the raw body.
 _EARLIER_STEPS: Final = ("enqueued_at", "executed_at")
 _CLASSED: Final = frozenset({"aborted", "bounced"})
-#: No page names a personal field. One that comes all the same is beside these, or an address, which has an @.
-_USUAL_FIELDS: Final = 3
-_USUAL_METADATA: Final = {"sent": 6, "processed": 3, "delivered": 3, "aborted": 4, "bounced": 4}
-_AT: Final = ord("@")
+#: No page names a personal field, so that one is looked for as quickly as can be.
+_PERSONAL: Final = frozenset(NAMES)
 
 #: What other bodies of Braze's have and a postback lacks (facts/providers.md §1.6, §2, §3), most telling first.
 _OTHER_FEEDS: Final = (
@@ -90,7 +88,6 @@ def read(postback: Postback, fields: Fields, flags: tuple[str, ...], classify: C
             return _nothing_to_tell(fields, None)
         word, reason, flags = bounded(word, text(reason, "metadata.reason"), flags)
     provider_time, requested_at, flags = _times(metadata, status, word, postback.received_ms, flags)
-    usual = len(fields) == _USUAL_FIELDS and len(metadata) == _USUAL_METADATA.get(status) and _AT not in postback.body
     return _event(
         Event,
         (
@@ -110,7 +107,9 @@ def read(postback: Postback, fields: Fields, flags: tuple[str, ...], classify: C
             _RETRY_HORIZON_MS,
             (),
             flags,
-            () if usual else personal_of(NAMES, fields, metadata),
+            ()
+            if _PERSONAL.isdisjoint(metadata) and _PERSONAL.isdisjoint(fields)
+            else personal_of(NAMES, fields, metadata),
         ),
     )
 

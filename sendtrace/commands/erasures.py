@@ -29,6 +29,7 @@ def export(
     Example: sendtrace erasures export erasures.jsonl
     """
     entries = entries_of(place_of(config, data))
+    file.touch(mode=0o600)  # an empty list is one, too
     add_to_list(file, entries)
     say(f"{len(entries)} entries in {file}")
 
