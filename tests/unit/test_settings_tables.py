@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from schemas.times import epoch_ms
 from sendtrace.settings import Settings, SettingsError, load
+from sendtrace.tables_store import retention_of
+from sinks.tables.changes import Retention
 
 SOURCE = f'[sources.braze]\nprovider = "braze"\ntoken_sha256 = ["{"ab" * 32}"]\n'
 URL = "postgresql://me:hunter2@127.0.0.1:5432/sendtrace"
@@ -80,3 +83,17 @@ def test_it_is_masked_wherever_settings_are_shown(tmp_path: Path) -> None:
 
     assert found.masked()["tables"] == {"postgres": "***", "transitions_retention_days": 400}
     assert "hunter2" not in json.dumps(found.masked()) + repr(found)
+
+
+def test_retention_is_counted_back_from_now(tmp_path: Path) -> None:
+    found = retention_of(settings(tmp_path, "transitions_retention_days = 31"), epoch_ms("2020-09-01T12:00:00.000Z"))
+
+    assert found == Retention(
+        dead_letters_before="2020-06-03T12:00:00.000Z", transitions_before="2020-08-01T12:00:00.000Z"
+    )
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "40000", '"long"'])
+def test_a_retention_that_is_none_is_refused(tmp_path: Path, days: str) -> None:
+    with pytest.raises(SettingsError, match="transitions_retention_days: .*expected a whole number of days from 1 to"):
+        settings(tmp_path, f"transitions_retention_days = {days}")
