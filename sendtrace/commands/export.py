@@ -151,13 +151,14 @@ def _progress() -> Iterator[Callable[[Done], None]]:
         yield lambda _done: None
         return
     from rich.console import Console  # noqa: PLC0415  only for a terminal
-    from rich.progress import Progress  # noqa: PLC0415  the same
+    from rich.progress import Progress, TaskID  # noqa: PLC0415  the same
 
     with Progress(console=Console(file=sys.stderr), transient=True) as bars:
-        ids = {str(name): bars.add_task(f"{name:<13}", total=None, start=False) for name in Table}
+        ids: dict[str, TaskID] = {}
 
         def show(done: Done) -> None:
-            bars.start_task(ids[done.table])
+            if done.table not in ids:  # those that are exported, as they come
+                ids[done.table] = bars.add_task(f"{done.table:<13}")
             bars.update(ids[done.table], completed=done.hours, total=done.of)
 
         yield show

@@ -9,7 +9,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,7 @@ from sinks.tables.trouble import TablesError
 _LOOK_EVERY_S: Final = 1.0
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 60.0
-_EVER: Final = ("0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z")
+_EVER: Final = ("0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z")
 _TROUBLE: Final = (ParquetError, TablesError, sqlite3.Error, OSError)
 #: The one sink of a place.
 _SINK: Final = "sink"
@@ -72,7 +72,11 @@ class ParquetSink:
         self._stop.set()
 
     def run(self) -> None:
-        """Until `stop`. Raises nothing that waiting could mend."""
+        """Until `stop`; the tables are let go of then. Raises nothing that waiting could mend."""
+        with closing(self._rows):
+            self._run()
+
+    def _run(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while not self._stop.is_set():
             try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -20,6 +22,7 @@ from sinks.parquet.postgres_source import PostgresRows
 from sinks.parquet.rolls import NOTE, Limits, Rolls
 from sinks.parquet.root import Root, open_root
 from sinks.parquet.rows import Rows
+from sinks.parquet.sink import ParquetSink
 from sinks.parquet.sqlite_source import SqliteRows
 from sinks.parquet.trouble import ParquetError
 from sinks.tables.postgres_writer import PostgresTables
@@ -36,7 +39,7 @@ from tests.integration.parquet_rig import (
     roll_all,
     some_rows,
 )
-from tests.integration.read_rig import MIDNIGHT_MS
+from tests.integration.read_rig import MIDNIGHT_MS, SystemClock
 from tests.postgres.changes_rig import Stream
 
 _RANGE: Final = re.compile(r"part-(\d+)-(\d+)\.parquet$")
@@ -96,6 +99,45 @@ def test_it_reads_postgres_too(postgres_url: str, root: Root) -> None:
         roll_all(rows, root, Limits(LIMITS.bytes, 50))
 
     assert in_files(directory(root), "transitions") == in_postgres(postgres_url, "transitions")
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_it_works_through_trouble_and_writes_the_small_tables_too(
+    database: str, path: Path, postgres_url: str, root: Root, tmp_path: Path
+) -> None:
+    """At first the place cannot be had, as when S3 is away."""
+    with closing(PostgresTables(postgres_url)) as writer:
+        writer.write_changes(Stream().fold_again(of_some_days()))
+    places: Iterator[Root | ParquetError] = iter([ParquetError("away"), root, root])
+    sink = ParquetSink(
+        root=lambda: _had(next(places)),
+        rows=SqliteRows(path) if database == "sqlite" else PostgresRows(postgres_url),
+        clock=SystemClock(),
+        roll_ms=1_000,
+        limits=LIMITS,
+        spool=tmp_path / "spool",
+    )
+    thread = threading.Thread(target=sink.run)
+    thread.start()
+    told: set[str | None] = set()
+    deadline_s = time.monotonic() + 30
+    while not sink.state.caught_up and time.monotonic() < deadline_s:
+        told.add(sink.state.trouble)
+        time.sleep(0.01)
+    sink.stop()
+    thread.join()
+
+    assert (sink.state.caught_up, sink.state.trouble, sink.state.waiting_rows) == (True, None, 0)
+    assert "away" in told
+    for name in ("transitions", "dead_letters"):
+        expected = in_sqlite(path, name) if database == "sqlite" else in_postgres(postgres_url, name)
+        assert in_files(directory(root), name) == expected
+
+
+def _had(place: Root | ParquetError) -> Root:
+    if isinstance(place, ParquetError):
+        raise place
+    return place
 
 
 def test_rows_that_come_later_go_into_files_of_their_own(tmp_path: Path, root: Root) -> None:
