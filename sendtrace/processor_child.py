@@ -37,7 +37,7 @@ class ProcessorChild(KeptRunning):
         clock: Clock,
         personal_mode: Mode = "off",
         personal_secret: str | None = None,
-        incident_rules: Sequence[IncidentRule] = (),
+        incident_rules: Sequence[IncidentRule] | None = None,
     ) -> None:
         super().__init__("the processor", clock=clock, stop_wait_s=_STOP_WAIT_S)
         self._paths = paths
@@ -45,7 +45,7 @@ class ProcessorChild(KeptRunning):
         self._dead_retention_days = dead_retention_days
         self._personal_mode = personal_mode
         self._personal_secret = personal_secret
-        self._incident_rules = tuple(incident_rules)
+        self._incident_rules = incident_rules
         self._pipe: int | None = None
         self._end = 0
         self._unsent = False

@@ -136,14 +136,16 @@ class Task:
     dead_retention_days: int
     careful: bool
     personal_mode: Mode = "off"
-    incident_rules: Sequence[IncidentRule] = ()
+    incident_rules: Sequence[IncidentRule] | None = None  # `None`: no incidents at all
 
 
 def _incidents(task: Task, tables: SqliteTables) -> IncidentTurns | None:
+    if task.incident_rules is None:
+        return None
     given = [IncidentRule(*values) for values in task.incident_rules]  # JSON has made lists of all tuples
     rules = [rule._replace(match=tuple(rule.match), group_by=tuple(rule.group_by)) for rule in given]
     classes = Path(task.rules) if task.rules else None
-    return incident_turns(tables, rules=rules, classes=classes, clock=SystemClock()) if rules else None
+    return incident_turns(tables, rules=rules, classes=classes, clock=SystemClock())
 
 
 def main(argument: str) -> int:

@@ -11,22 +11,22 @@ import gc
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from threading import Thread
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from unittest.mock import patch
 
 import orjson
 from typing_extensions import override
 
 from ingest.file_log_reader import FileLogReader
-from schemas.ports import Clock
 from sendtrace import up
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
 from sendtrace.kept_running import GC_THRESHOLDS
 from sendtrace.processor_child import ProcessorChild
+from sendtrace.processor_incidents import incident_turns
 from sendtrace.processor_loop import open_loop, processor_lock
 from sendtrace.processor_process import Housekeeping, Wakeups, follow
 from sendtrace.serving import Running
@@ -49,8 +49,9 @@ class Product:
 class ProcessorThread(ProcessorChild):
     """The processor's own loop, on a thread of the gateway's process."""
 
-    def __init__(self, paths: DataPaths, *, rules: Path | None, dead_retention_days: int, clock: Clock) -> None:
-        super().__init__(paths, rules=rules, dead_retention_days=dead_retention_days, clock=clock)
+    def __init__(self, paths: DataPaths, **options: Any) -> None:  # noqa: ANN401  those of the one it stands for
+        super().__init__(paths, **options)
+        self._turns = partial(incident_turns, rules=options["incident_rules"], classes=None, clock=options["clock"])
         self._thread: Thread | None = None
 
     @override
@@ -73,7 +74,7 @@ class ProcessorThread(ProcessorChild):
             loop, tables = open_loop(self._paths, reader=reader, rules=None, clock=SystemClock())
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
-            follow(loop, reader, Wakeups(pipe), Housekeeping(tables, _DEAD_RETENTION_DAYS))
+            follow(loop, reader, Wakeups(pipe), Housekeeping(tables, _DEAD_RETENTION_DAYS), self._turns(tables))
             tables.close()
         reader.close()
         os.close(pipe)

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from processors.incidents.rules import DEFAULT_RULES
 from tests.e2e.up_rig import Up
 
 _WITHIN_S = 15
@@ -58,3 +59,15 @@ def test_incidents_go_on_where_they_were_after_a_restart(tmp_path: Path, running
     assert again.stop() == 0
 
     assert rows(tmp_path, "SELECT change FROM incident_changes WHERE change = 'opened'") == [("opened",)]
+
+
+def test_without_any_rule_tallies_do_not_pile_up(tmp_path: Path, paths: dict[str, str]) -> None:
+    rules = ", ".join(f'"{rule.name}"' for rule in DEFAULT_RULES)
+    with (tmp_path / "sendtrace.toml").open("a", encoding="utf-8") as settings:
+        settings.write(f"\n[incidents]\ndisable = [{rules}]\n")
+    up = Up(tmp_path, "--port", "0", "--admin-port", "0")
+    assert up.post(paths["braze"], abort(1)) == 200
+
+    until(tmp_path, "SELECT count(*), (SELECT count(*) FROM tallies) FROM messages", [(1, 0)])
+    assert up.stop() == 0
+    assert rows(tmp_path, "SELECT count(*) FROM incidents") == [(0,)]
