@@ -215,6 +215,11 @@ class SqlStore(ABC):
         with self._writing() as ask:
             ask.rows("DELETE FROM notification_messages WHERE settled_at < ?", before)
             ask.rows("DELETE FROM deliveries WHERE settled_at < ?", before)
+            ask.rows(  # the change itself is not kept much longer
+                "UPDATE deliveries SET state = 'dropped', reason = 'held back for too long', settled_at = ? "
+                "WHERE state = 'waiting' AND message_id IS NULL AND taken_at < ?",
+                *(before, before),
+            )
 
 
 def _first_of(ask: Asking, now: str) -> int:

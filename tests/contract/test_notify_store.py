@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from schemas.incidents import IncidentChange
 from schemas.times import iso_ms
+from sendtrace.clock import SystemClock
 from sinks.notifications.engine import Target, decide
 from sinks.notifications.planning import Shape
 from sinks.notifications.postgres_store import PostgresNotifications
@@ -264,6 +266,34 @@ def test_what_was_settled_long_ago_is_deleted(tables: Tables) -> None:
 
     assert tables.states() == []
     assert tables.take_in() == 0
+
+
+def test_a_writer_that_hardly_pauses_holds_up_sqlite_for_seconds_at_most(tmp_path: Path) -> None:
+    path = tmp_path / "tables.db"
+    SqliteTables(path).close()
+    busy = threading.Event()
+    enough = threading.Event()
+
+    def write() -> None:
+        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as db:
+            while not enough.is_set():
+                db.execute("BEGIN IMMEDIATE")
+                busy.set()
+                enough.wait(0.2)
+                db.execute("COMMIT")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    busy.wait(10)
+    with closing(SqliteNotifications(path)) as store:
+        began_s = SystemClock().monotonic_s()
+        for number in range(3):
+            store.begin([f"ops{number}"], NOW_MS)
+        took_s = SystemClock().monotonic_s() - began_s
+        enough.set()
+        writer.join()
+
+    assert took_s < 10
 
 
 def test_one_process_tells_of_one_postgres(postgres_url: str) -> None:

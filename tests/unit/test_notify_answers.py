@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sinks.notifications.answers import (
     FIRST_PAUSE_MS,
@@ -79,3 +81,19 @@ def test_what_is_asked_for_goes_before_a_shorter_pause() -> None:
 )
 def test_an_answer_is_shown_by_its_first_line(body: bytes, line: str) -> None:
     assert first_line(body) == line
+
+
+@given(st.text())
+def test_whatever_a_target_asks_for_is_some_patience_or_none(text: str) -> None:
+    asked = retry_after_s(text, NOW_MS)
+
+    assert asked is None or 0 <= asked <= MOST_RETRY_AFTER_S
+
+
+@given(st.binary(max_size=400))
+def test_whatever_a_target_answers_is_one_line_that_any_table_holds(body: bytes) -> None:
+    line = first_line(body)
+
+    assert len(line) <= 200
+    assert line.isprintable() or "\xa0" in line or not line.isascii()
+    assert not {"\0", "\n", "\r", "\x1b"} & set(line)

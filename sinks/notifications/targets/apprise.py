@@ -17,7 +17,7 @@ from sinks.notifications.guard import Policy
 from sinks.notifications.guarded_http import Answer
 from sinks.notifications.planning import Shape
 from sinks.notifications.records import Message, Notice, Outcome, rank
-from sinks.notifications.words import Links, text_of
+from sinks.notifications.words import Links, masked, text_of
 
 SHAPE: Final = Shape(most_lines=5, counts_rest=True, tells_passed=True)
 #: For the process to start in, on a busy machine.
@@ -109,12 +109,13 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 def _outcome(output: bytes, now_ms: int) -> Outcome:
     try:
         result = json.loads(output)
-        sent, status, told, usable = (result[name] for name in ("sent", "status", "told", "usable"))
+        sent, status, usable = (result[name] for name in ("sent", "status", "usable"))
+        told = masked(str(result["told"]))
     except (ValueError, KeyError, TypeError):
         return Outcome("again", "the process that sends it ended before it had")
     if sent:
         return Outcome("delivered", "sent")
     if status:
-        judged = outcome_of(Answer(int(status), {}, str(told).encode(), 0.0), now_ms=now_ms)
-        return judged if judged.state != "delivered" else Outcome("again", str(told))
-    return Outcome("again" if usable else "refused", str(told))
+        judged = outcome_of(Answer(int(status), {}, told.encode(), 0.0), now_ms=now_ms)
+        return judged if judged.state != "delivered" else Outcome("again", told)
+    return Outcome("again" if usable else "refused", told)
