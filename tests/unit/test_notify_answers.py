@@ -95,5 +95,4 @@ def test_whatever_a_target_answers_is_one_line_that_any_table_holds(body: bytes)
     line = first_line(body)
 
     assert len(line) <= 200
-    assert line.isprintable() or "\xa0" in line or not line.isascii()
     assert not {"\0", "\n", "\r", "\x1b"} & set(line)
