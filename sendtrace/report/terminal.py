@@ -248,7 +248,7 @@ def _incidents(report: Report) -> Section:
         for one in report.incidents
     ]
     headings = ("severity", "count", "since", "what happened")
-    more = Cell("what to do: sendtrace incidents show ID", "dim")
+    more = Cell("each with what to do: sendtrace incidents", "dim")
     return Section("Open incidents", headings, rows, frozenset(("count",)), [more])
 
 

@@ -145,7 +145,25 @@ def test_before_there_are_tables_there_is_nothing(reported: Reported) -> None:
 
 def test_tables_of_a_release_without_incidents_are_read(reported: Reported) -> None:
     reported.write()
-    reported.run(_OLD)
+    reported.run(f"{_OLD}; DROP INDEX messages_by_hour")
 
     assert reported.rows().incidents == []
     assert reported.rows().volumes
+
+
+def test_in_sqlite_only_the_hours_of_the_period_are_read(tmp_path: Path) -> None:
+    SqliteSink(tmp_path / "tables.db").close()
+    plans = []
+    with closing(sqlite3.connect(tmp_path / "tables.db")) as connection:
+
+        def explain(query: str) -> list[report_queries.Row]:
+            if "messages INDEXED" in query:
+                plans.append(
+                    str(connection.execute(f"EXPLAIN QUERY PLAN {query}", report_queries._values(PERIOD)).fetchall())
+                )
+            return []
+
+        report_queries._rows(report_queries._SQLITE, explain, has_incidents=True)
+
+    assert len(plans) == 6
+    assert [plan for plan in plans if "SEARCH messages USING INDEX messages_by_hour" not in plan] == []
