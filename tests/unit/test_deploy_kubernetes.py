@@ -37,6 +37,7 @@ FILLED_IN = {
     "SENDTRACE_SOURCES__BRAZE__TOKEN_SHA256": "1" * 64,
     "SENDTRACE_SOURCES__NRS360__TOKEN_SHA256": "2" * 64,
     "SENDTRACE_TABLES__POSTGRES": "postgresql://u:p@h:5432/d",
+    "SENDTRACE_PERSONAL__KEY": "a long random text of 32 characters or more",
     "SENDTRACE_NOTIFICATIONS__TARGETS__OPS__URL": "https://hooks.example.com/x",
     "SENDTRACE_NOTIFICATIONS__TARGETS__OPS__SECRETS": f"whsec_{'A' * 43}=",
 }
@@ -111,10 +112,11 @@ def test_its_settings_are_there_and_load(each: Workload, monkeypatch: pytest.Mon
     assert unknown_variables(given) == []
     assert bool(settings.sources) is (each.name == "gateway")
     assert (settings.tables.postgres is not None) is (each.name in {"sink", "incidents", "notifications", "web"})
+    assert (settings.personal.key is not None) is (each.name in {"worker", "sink", "incidents", "web"})
     assert bool(settings.notifications.targets) is (each.name == "notifications")
 
 
-@pytest.mark.parametrize("name", [name for name in FILLED_IN if not re.search("POSTGRES|TARGETS", name)])
+@pytest.mark.parametrize("name", [name for name in FILLED_IN if not re.search("POSTGRES|TARGETS|PERSONAL", name)])
 def test_no_gateway_starts_with_the_example_of_secrets_as_it_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (gateway,) = [each for each in ROLES if each.name == "gateway"]
     for key, value in (given_to(gateway) | {name: ""}).items():
