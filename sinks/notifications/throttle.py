@@ -18,7 +18,7 @@ WINDOW_MS: Final = 30 * 60_000
 MOST_MESSAGES: Final = 10
 MOST_ORDINARY: Final = 7
 #: A change waits so long for others; once there were some messages in the window, longer.
-GROUP_WAIT_MS: Final = 5_000
+GROUP_WAIT_MS: Final = 3_000
 LONG_GROUP_WAIT_MS: Final = 25_000
 _FEW: Final = 3
 #: Targets that forget are told again of what still fires, when they have heard nothing for so long.

@@ -105,7 +105,7 @@ def run(shape: Shape, made: list[tuple[int, IncidentChange]], *, after_s: int) -
         by_second.setdefault(second, []).append(change)
     number = 0
     quiet = range(last_s + 27, last_s + after_s, 301)
-    busy = {second + more for second in by_second for more in (0, 1, 5, 6, 25, 26, 300, 1799, 1800, 1801)}
+    busy = {second + more for second in by_second for more in (0, 1, 3, 4, 25, 26, 300, 1799, 1800, 1801)}
     for second in sorted({*by_second, *busy, *quiet}):
         now_ms = NOW_MS + 1000 * second
         for change in by_second.get(second, []):
