@@ -117,9 +117,9 @@ def _tell(found: Found, place: Place, *, done: bool, json: bool) -> None:
         return
     say("erased:" if done else "this would be erased:")
     for name, count in rows.items():
-        say(f"  {name:<{_NAME_CHARS}}{count:>10,} rows")
+        say(f"  {name:<{_NAME_CHARS}}{count:>10,} {'row' if count == 1 else 'rows'}")
     if found.parquet_files is not None:
-        say(f"  {'Parquet':<{_NAME_CHARS}}{found.parquet_files:>10,} files")
+        say(f"  {'Parquet':<{_NAME_CHARS}}{found.parquet_files:>10,} {'file' if found.parquet_files == 1 else 'files'}")
     if not rows and not found.parquet_files:
         say("  nothing is there" + ("; what comes later is held to the list" if done else ""))
     if done:
