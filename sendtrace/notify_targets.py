@@ -30,7 +30,14 @@ def loopback_url(admin_port: int) -> str:
 
 
 def check_labels(settings: Settings, classes: Collection[str]) -> None:
-    """Raises `SettingsError` with a line for every source and class of a target that does not exist.
+    """Raises `SettingsError` with the lines of `faults_of_labels`."""
+    faults = faults_of_labels(settings, classes)
+    if faults:
+        raise SettingsError(*faults)
+
+
+def faults_of_labels(settings: Settings, classes: Collection[str]) -> list[str]:
+    """A line for every source and class of a target that does not exist.
 
     Sources are only judged where the settings have any: the roles behind Kafka need none.
     """
@@ -45,8 +52,7 @@ def check_labels(settings: Settings, classes: Collection[str]) -> None:
             faults += [
                 f"{key}: there is no {word!r}; {unknown_word(word, there)}" for word in given if word not in there
             ]
-    if faults:
-        raise SettingsError(*faults)
+    return faults
 
 
 def targets_of(notifications: NotificationsSettings, base_url: str) -> list[Target]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple, TypeGuard
 
@@ -21,6 +21,7 @@ from sendtrace.commands.common import OK, WRONG_USE, AdminPort, Config, Data, Po
 from sendtrace.commands.topics import look
 from sendtrace.data_paths import DataPaths
 from sendtrace.kafka_topics import BrokerError, described
+from sendtrace.notify_targets import faults_of_labels
 from sendtrace.settings import Settings
 from sendtrace.terminal import safe, say
 
@@ -110,12 +111,23 @@ def _rules(settings: Settings) -> Iterator[Finding]:
         yield Finding(False, "rules", str(error))
         return
     yield Finding(True, "rules", f"{path or 'built in'}, {len(classes)} classes")
+    yield from _targets(settings, classes)
     faults = settings.incidents.faults_of_classes(classes)
     for fault in faults:
         yield Finding(False, "incidents", fault)
     if not faults:
         names = ", ".join(rule.name for rule in settings.incidents.in_force())
         yield Finding(True, "incidents", f"rules {names}" if names else "no rules")
+
+
+def _targets(settings: Settings, classes: Collection[str]) -> Iterator[Finding]:
+    """Who is told of incidents; whether they can be is for `sendtrace alerts test` to say."""
+    faults = faults_of_labels(settings, classes)
+    for fault in faults:
+        yield Finding(False, "targets", fault)
+    names = ", ".join(f"{name} ({each.kind})" for name, each in settings.notifications.targets.items())
+    if not faults:
+        yield Finding(True, "targets", names or "none: nobody is told of incidents")
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:

@@ -40,7 +40,7 @@ def test_settings_that_would_start_are_right(shell: Shell) -> None:
 
     assert (ran.code, ran.err) == (0, "")
     assert [line.split()[:2] for line in ran.lines] == [
-        ["ok", what] for what in ("settings", "data", "gateway", "admin", "rules", "incidents")
+        ["ok", what] for what in ("settings", "data", "gateway", "admin", "rules", "targets", "incidents")
     ]
 
 
@@ -79,6 +79,19 @@ def test_a_rules_file_that_cannot_be_read_is_found(shell: Shell, monkeypatch: py
 
     assert ran.code == 2
     assert ran.lines[-1].startswith("wrong  rules     rules.toml: ")
+
+
+def test_a_target_of_a_class_that_does_not_exist_is_found(shell: Shell) -> None:
+    with Path("sendtrace.toml").open("a") as file:
+        file.write(f'[notifications.targets.pager]\nkind = "pagerduty"\nrouting_key = "{"0" * 32}"\n')
+        file.write('[notifications.targets.pager.when]\nclasses = ["blok_list"]\n')
+    ran = check(shell)
+
+    assert ran.code == 2
+    assert (
+        "wrong  targets   notifications.targets.pager.when.classes: there is no 'blok_list'; did you mean block_list?"
+        in ran.lines
+    )
 
 
 def test_a_rule_of_incidents_of_a_class_that_does_not_exist_is_found(shell: Shell) -> None:
