@@ -185,7 +185,7 @@ def _failures(report: Report) -> Iterator[str]:
             )
         )
     yield _heading("Why messages failed", "The most frequent words of the provider stand below what to do.")
-    yield _table(("class", "share", "failed", "what to do"), rows, numbers=(2,), css={0: "word", 1: "share"})
+    yield _table(("class", "share", "failed", "what to do"), rows, numbers=(2,), css={0: "word", 1: "share", 3: "text"})
 
 
 def _share(part: int, most: int, told: str) -> str:
@@ -253,7 +253,7 @@ def _incidents(report: Report) -> Iterator[str]:
         for one in report.incidents
     ]
     headings = ("severity", "count", "since (UTC)", "what happened, and what to do", "")
-    yield _table(headings, rows, numbers=(1,), css={0: "word", 2: "word"})
+    yield _table(headings, rows, numbers=(1,), css={0: "word", 2: "word", 3: "text"})
 
 
 def _people(acknowledged_at: str | None, silenced_until: str | None) -> Iterator[str]:
@@ -277,7 +277,7 @@ def _dead(report: Report) -> Iterator[str]:
         )
         for one in report.dead
     ]
-    yield _table(("reason", "new", "open", "what to do"), rows, numbers=(1, 2), css={0: "word"})
+    yield _table(("reason", "new", "open", "what to do"), rows, numbers=(1, 2), css={0: "word", 3: "text"})
 
 
 def _account(report: Report) -> str:
