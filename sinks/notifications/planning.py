@@ -8,6 +8,8 @@ All changes of one incident that wait together become one line, or none:
 - Over before anybody could be told: one line where targets are people or programs that read; nothing where it would
   be an alarm. Over, and the opening was never told there: nothing.
 - News older than a day, as after tables were made anew from the log: nothing.
+
+A notice has nobody's address in it: it is kept as it leaves, with what providers said masked.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from schemas.incidents import Incident, IncidentChange
 from schemas.times import epoch_ms
 from sinks.notifications.records import Line, Notice, Pending, People, Word, rank
 from sinks.notifications.routing import silenced_until_ms
+from sinks.notifications.words import masked_incident
 
 STALE_MS: Final = 24 * 3_600_000
 #: What is held back is looked at again so often: a silence may be lifted.
@@ -115,7 +118,7 @@ def _fate(shape: Shape, pending: Sequence[Pending], told: bool, people: People, 
         return _Fate(dropped="older than a day")
     why_not = _why_not(shape, word, incident, held=any(each.held for each in pending))
     line = _Line(
-        Line(word=word, change_id=last["change_id"], incident=incident),
+        Line(word=word, change_id=last["change_id"], incident=masked_incident(incident)),
         pending[0].seq,
         tuple(each.change["change_id"] for each in pending),
     )
@@ -177,7 +180,8 @@ def _firing(shown: Sequence[_Line], told: Mapping[str, bool], people: People, *,
     in_lines = {each.line["incident"]["incident_id"] for each in shown}
     known = (people.incidents.get(incident_id) for incident_id in told if incident_id not in in_lines)
     open_ones = [incident for incident in known if incident is not None and incident["state"] == "open"]
-    return sorted(open_ones, key=lambda incident: (-rank(incident["severity"]), incident["incident_id"]))[:most]
+    worst_first = sorted(open_ones, key=lambda incident: (-rank(incident["severity"]), incident["incident_id"]))
+    return [masked_incident(incident) for incident in worst_first[:most]]
 
 
 def _one(lines: Sequence[_Line], told: Mapping[str, bool], slots: int) -> Plan:

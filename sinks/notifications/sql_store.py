@@ -19,6 +19,10 @@ from sinks.tables.asking import Asking
 _CHANGES_AT_ONCE: Final = 500
 _IDS_AT_ONCE: Final = 500
 _MOST_SILENCES: Final = 1_000
+#: No transaction that makes a change takes longer.
+_SETTLED_MS: Final = 10_000
+_NEXT_CHANGES: Final = "SELECT seq, record, made_at FROM incident_changes WHERE seq >= ? ORDER BY seq LIMIT ?"
+_NOTED: Final = "SELECT seq FROM deliveries WHERE target = ? AND seq >= ?"
 _WAITING: Final = "target = ? AND state = 'waiting' AND message_id IS NULL"
 _COLUMNS: Final = tuple(Incident.__annotations__)
 _MARKS: Final = {"silenced_until", "acknowledged_at"}
@@ -51,17 +55,21 @@ class SqlStore(ABC):
 
     def take_in(self, target: str, is_for: Callable[[IncidentChange], bool], now_ms: int) -> int:
         """See `NotificationStore`."""
-        now = iso_ms(now_ms)
         with self._reading() as ask:  # mostly there is nothing, and a writer would hold up others
-            found = _next_changes(ask, target)
+            (at,) = ask.rows("SELECT next_seq FROM notification_targets WHERE target = ?", target)
+            found = ask.rows(_NEXT_CHANGES, at[0], _CHANGES_AT_ONCE)
             if not found or _is_full(ask, target):
                 return 0
-        with self._writing() as ask:
-            for seq, change in found:
-                if change["change"] in TOLD_CHANGES and is_for(change):
-                    _note(ask, target, seq, change, now)
-            ask.rows("UPDATE notification_targets SET next_seq = ? WHERE target = ?", found[-1][0] + 1, target)
-        return len(found)
+            noted = {row[0] for row in ask.rows(_NOTED, target, at[0])}
+        changes = [(seq, _change(record)) for seq, record, _ in found]
+        new = [(seq, change) for seq, change in changes if seq not in noted and _is_told(change) and is_for(change)]
+        next_seq = _next_seq(at[0], [(seq, made_at) for seq, _, made_at in found], now_ms)
+        if new or next_seq > at[0]:
+            with self._writing() as ask:
+                for seq, change in new:
+                    _note(ask, target, seq, change, iso_ms(now_ms))
+                ask.rows("UPDATE notification_targets SET next_seq = ? WHERE target = ?", next_seq, target)
+        return len(new)
 
     def waiting(self, target: str, now_ms: int) -> Waiting:
         """See `NotificationStore`."""
@@ -229,10 +237,19 @@ def _first_of(ask: Asking, now: str) -> int:
     return int(since[0] or last[0] + 1)
 
 
-def _next_changes(ask: Asking, target: str) -> list[tuple[int, IncidentChange]]:
-    (at,) = ask.rows("SELECT next_seq FROM notification_targets WHERE target = ?", target)
-    read = "SELECT seq, record FROM incident_changes WHERE seq >= ? ORDER BY seq LIMIT ?"
-    return [(seq, _change(record)) for seq, record in ask.rows(read, at[0], _CHANGES_AT_ONCE)]
+def _is_told(change: IncidentChange) -> bool:
+    return change["change"] in TOLD_CHANGES
+
+
+def _next_seq(at: int, found: Sequence[tuple[int, str]], now_ms: int) -> int:
+    """Where to read on. What is young is read again: one with a lower number may not be committed yet.
+
+    The step is not the only one who writes changes, people resolve incidents too.
+    """
+    if len(found) == _CHANGES_AT_ONCE:
+        return found[-1][0] + 1
+    settled = iso_ms(now_ms - _SETTLED_MS)
+    return max((seq + 1 for seq, made_at in found if made_at <= settled), default=at)
 
 
 def _is_full(ask: Asking, target: str) -> bool:

@@ -38,7 +38,7 @@ class NotificationStore(Protocol):
         ...
 
     def take_in(self, target: str, is_for: Callable[[IncidentChange], bool], now_ms: int) -> int:
-        """Note the next changes that are for a target, some hundred; returns how many were looked at."""
+        """Note the next changes that are for a target, some hundred at most; returns how many it noted."""
         ...
 
     def waiting(self, target: str, now_ms: int) -> Waiting:

@@ -48,8 +48,8 @@ class Tables:
         for each in changes:
             put_change(self.ask, each, made_ms=made_ms)
 
-    def take_in(self, target: str = "ops", labels: Labels | None = None) -> int:
-        return self.store.take_in(target, lambda each: is_for(labels or Labels(), each), NOW_MS)
+    def take_in(self, target: str = "ops", labels: Labels | None = None, now_ms: int = NOW_MS) -> int:
+        return self.store.take_in(target, lambda each: is_for(labels or Labels(), each), now_ms)
 
     def states(self) -> list[tuple[str, str, str | None]]:
         rows = self.ask.rows("SELECT change_id, state, reason FROM deliveries ORDER BY seq")
@@ -262,10 +262,25 @@ def test_what_was_settled_long_ago_is_deleted(tables: Tables) -> None:
     made = decide(target(), tables.store, LATER_MS)
     assert made is not None
     tables.store.settle(made, TAKEN, LATER_MS, delivered=True)
+    tables.take_in(now_ms=NOW_MS + 60_000)
     tables.store.clean(LATER_MS + 1)
 
     assert tables.states() == []
     assert tables.take_in() == 0
+
+
+def test_a_change_that_is_committed_after_a_later_one_is_told_too(postgres_url: str) -> None:
+    PostgresTables(postgres_url).close()
+    with psycopg.connect(postgres_url, autocommit=True) as one, psycopg.connect(postgres_url) as slow:
+        tables = Tables(asking_postgres(one), lambda: PostgresNotifications(postgres_url))
+        tables.store.begin(["ops"], NOW_MS)
+        put_change(asking_postgres(slow), change("opened", "slow"), made_ms=NOW_MS)
+        tables.put(change("opened", "quick"))
+        before = tables.take_in()
+        slow.commit()
+
+        assert (before, tables.take_in(), tables.take_in(now_ms=NOW_MS + 60_000)) == (1, 1, 0)
+        tables.store.close()
 
 
 def test_a_writer_that_hardly_pauses_holds_up_sqlite_for_seconds_at_most(tmp_path: Path) -> None:

@@ -193,3 +193,13 @@ def test_the_shapes_are_bounded() -> None:
     shapes = (webhook.SHAPE, apprise.SHAPE, pagerduty.SHAPE, alertmanager.SHAPE)
 
     assert [shape.most_lines for shape in shapes] == [10, 5, 1, 500]
+
+
+def test_a_notice_is_kept_without_addresses() -> None:
+    known = people(incident("i2"))
+    made = planned(pending(OPENED), alertmanager.SHAPE, told={"i2": False}, people=known)
+
+    assert made.notice is not None
+    assert made.notice["firing"]
+    assert "jane" not in str(made.notice)
+    assert "[address]" in str(made.notice)
