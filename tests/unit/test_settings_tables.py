@@ -95,5 +95,5 @@ def test_retention_is_counted_back_from_now(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("days", ["0", "-1", "40000", '"long"'])
 def test_a_retention_that_is_none_is_refused(tmp_path: Path, days: str) -> None:
-    with pytest.raises(SettingsError, match="transitions_retention_days: .*expected a whole number of days from 1 to"):
+    with pytest.raises(SettingsError, match=r"transitions_retention_days: .*expected a whole number of days from 1 to"):
         settings(tmp_path, f"transitions_retention_days = {days}")
