@@ -61,12 +61,12 @@ def retire(source: SourceName, *, config: Config = None) -> None:
     Example: sendtrace token retire braze
     """
     left = tokens.retire(config or DEFAULT_FILE, source)
-    say(f"The oldest token of {source} is ended, {left} left. In force when `sendtrace up`, or the gateway, starts again.")
+    say(f"The oldest token of {source} is ended, {left} left. In force once the gateway starts again.")
 
 
 def _print_url(source: str, token: str, path: Path) -> None:
     say(tokens.postback_url(source, token, port=_port(path)))
-    complain("the URL is shown this once; it is in force when `sendtrace up`, or the gateway, starts again")
+    complain("the URL is shown this once; it is in force once the gateway, so `sendtrace up`, starts again")
 
 
 def _port(path: Path) -> int:
