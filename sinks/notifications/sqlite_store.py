@@ -19,6 +19,7 @@ from sinks.tables.trouble import TablesError
 #: second, and meets the moment between two of its transactions about never (measured: not in twenty seconds).
 _LOOK_S: Final = 0.000_2
 _PATIENCE_S: Final = 30.0
+_NOT_MADE: Final = "the tables are not made yet; `sendtrace up` or `sendtrace sink tables` makes them"
 _WAIT_MS: Final = 1_000  # for whatever else may be busy for a moment
 
 
@@ -32,12 +33,12 @@ class SqliteNotifications(SqlStore):
                 uri, uri=True, timeout=_WAIT_MS / 1000, isolation_level=None, check_same_thread=False
             )
         except sqlite3.OperationalError as error:
-            raise TablesError("the tables are not made yet") from error
+            raise TablesError(f"{path}: {_NOT_MADE}") from error
         # What was sent is marked on the disk before the next thing is done.
         self._db.execute("PRAGMA synchronous = FULL")
         if not asking_sqlite(self._db).has("deliveries"):
             self._db.close()
-            raise TablesError("the tables are not made yet")
+            raise TablesError(f"{path}: {_NOT_MADE}")
 
     @override
     def close(self) -> None:
