@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from schemas.times import iso_ms
@@ -15,8 +13,6 @@ from sinks.parquet.root import Root
 from sinks.parquet.rows import Hour, Rows
 from sinks.parquet.trouble import ParquetError
 
-_AGO: Final = re.compile(r"(\d{1,6})([mhd])")
-_UNIT_MS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _HOUR_MS: Final = 3_600_000
 _PURPOSE: Final = "exporting"
 
@@ -34,14 +30,6 @@ class Done(NamedTuple):
     table: str
     hours: int
     of: int
-
-
-def moment_ms(text: str, now_ms: int) -> int:
-    """`24h`, `7d`, `90m`: so long ago; or a day or time in ISO 8601, UTC unless it says. Raises `ValueError`."""
-    if found := _AGO.fullmatch(text):
-        return now_ms - int(found[1]) * _UNIT_MS[found[2]]
-    given = datetime.fromisoformat(text)
-    return round((given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def whole_hours(since_ms: int, until_ms: int) -> Span:

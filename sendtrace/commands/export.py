@@ -15,6 +15,7 @@ from sendtrace.clock import SystemClock
 from sendtrace.commands.common import AdminPort, Config, Data, TroubleError, config_file, settings_of
 from sendtrace.commands.places import place_of
 from sendtrace.settings import Settings
+from sendtrace.spans import SpanError, moment_ms
 from sendtrace.terminal import complain, is_fancy, say
 
 if TYPE_CHECKING:
@@ -118,17 +119,15 @@ def _place(to: str | None, settings: Settings | None) -> str:
 
 
 def _span(since: str, until: str | None) -> Span:
-    from sendtrace.parquet_export import moment_ms, whole_hours  # noqa: PLC0415  as above
+    from sendtrace.parquet_export import whole_hours  # noqa: PLC0415  as above
 
     now_ms = SystemClock().now_ms()
     moments = []
     for option, text in (("--since", since), ("--until", until)):
         try:
             moments.append(now_ms if text is None else moment_ms(text, now_ms))
-        except (ValueError, OverflowError):
-            raise typer.BadParameter(
-                "expected an age such as 24h, 7d or 90m, or a day or time such as 2026-11-21T14:00", param_hint=option
-            ) from None
+        except SpanError as error:
+            raise typer.BadParameter(str(error), param_hint=option) from None
     try:
         return whole_hours(*moments)
     except (ValueError, OverflowError):

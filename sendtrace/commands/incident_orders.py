@@ -21,6 +21,7 @@ from sendtrace.spans import SpanError, span_ms
 from sendtrace.terminal import Cell, Grid, safe, say, show_grid
 
 _MOST_SILENCED: Final = 1_000
+_MOST_DAYS: Final = 366
 _CLOCK: Final = SystemClock()
 
 For = Annotated[str, typer.Option("--for", metavar="TIME", help="How long: 30m, 2h or 3d.")]
@@ -131,7 +132,7 @@ def _there(done: Incident | None, named: str) -> Incident:
 
 def _span_ms(text: str) -> int:
     try:
-        return span_ms(text)
+        return span_ms(text, most_days=_MOST_DAYS)
     except SpanError as error:
         raise typer.BadParameter(str(error), param_hint="--for") from error
 

@@ -17,7 +17,8 @@ from sendtrace.commands.common import OK, AsJson, Config, Data
 from sendtrace.commands.places import Place, place_of
 from sendtrace.kafka_topics import BrokerError
 from sendtrace.report.figures import Account, Known, Report, report_of
-from sendtrace.report.period import SinceError, period_since
+from sendtrace.report.period import period_since
+from sendtrace.spans import SpanError
 from sendtrace.tables_store import postgres_of
 from sendtrace.terminal import say
 from sinks.tables.report_queries import PostgresReport, SqliteReport
@@ -44,7 +45,7 @@ def report(
         raise typer.BadParameter("--html and --json say two things; give one of them")
     try:
         period = period_since(since, SystemClock().now_ms())
-    except SinceError as error:
+    except SpanError as error:
         raise typer.BadParameter(str(error), param_hint="'--since'") from None
     found = report_at(place_of(config, data), period)
     if json:

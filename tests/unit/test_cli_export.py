@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sendtrace.commands import export
-from sendtrace.parquet_export import moment_ms, whole_hours
+from sendtrace.parquet_export import whole_hours
+from sendtrace.spans import moment_ms
 from tests.integration.read_rig import Plant, braze
 from tests.unit.cli_rig import Shell
 from tests.unit.project_tree import ROOT
@@ -43,7 +44,7 @@ def test_only_the_tables_that_were_asked_for(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ("--since tomorrow --to out", "Invalid value for --since: expected an age such as 24h, 7d or 90m, or a day"),
+        ("--since tomorrow --to out", "Invalid value for --since: 'tomorrow' says no time, expected a length such as"),
         ("--since 1d --until 2d --to out", "Invalid value for --until: it has to be after --since; see"),
         ("--since 999999d --to out", "Invalid value for --"),
         ("--since 1d", "Invalid value for --to: say where: a directory, or s3://BUCKET/PREFIX; see"),
