@@ -75,7 +75,7 @@ def channel_of(name: str, target: TargetSettings, links: Links) -> Channel:
     """What sends to it."""
     from sinks.notifications.guarded_http import Transport  # noqa: PLC0415  as above
     from sinks.notifications.targets.alertmanager import Alertmanager  # noqa: PLC0415  as above
-    from sinks.notifications.targets.apprise import AppriseTarget  # noqa: PLC0415  as above
+    from sinks.notifications.targets.apprise_service import AppriseTarget  # noqa: PLC0415  as above
     from sinks.notifications.targets.pagerduty import URL, PagerDuty  # noqa: PLC0415  as above
     from sinks.notifications.targets.webhook import Webhook  # noqa: PLC0415  as above
 

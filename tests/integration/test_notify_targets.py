@@ -23,7 +23,7 @@ from sinks.notifications.guarded_http import MOST_ANSWER_BYTES, Answer, Request,
 from sinks.notifications.planning import plan
 from sinks.notifications.records import Digest, Message, Notice, People, Word
 from sinks.notifications.targets.alertmanager import FIRES_FOR_MS, Alertmanager
-from sinks.notifications.targets.apprise import AppriseTarget
+from sinks.notifications.targets.apprise_service import AppriseTarget
 from sinks.notifications.targets.pagerduty import PagerDuty
 from sinks.notifications.targets.webhook import SHAPE, Webhook
 from sinks.notifications.throttle import REFRESH_MS
@@ -180,7 +180,7 @@ async def test_a_redirect_inside_apprise_is_guarded_and_told_without_the_url() -
 
 
 async def test_apprise_that_gets_no_answer_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sinks.notifications.targets.apprise._START_S", 0.2)
+    monkeypatch.setattr("sinks.notifications.targets.apprise_service._START_S", 0.2)
     target = AppriseTarget(url="jsons://hook.example.com/x", policy=Policy(), timeout_s=0.0, links=LINKS)
 
     assert (await target.send(OPENED, NOW_MS)).state == "again"

@@ -13,11 +13,16 @@ from schemas.incidents import SEVERITIES, Incident, IncidentChange, IncidentChan
 from schemas.times import iso_ms
 from sinks.notifications.planning import Shape, plan
 from sinks.notifications.records import Notice, Pending, People, Waiting, rank
-from sinks.notifications.targets import alertmanager, apprise, pagerduty, webhook
+from sinks.notifications.targets import alertmanager, apprise_service, pagerduty, webhook
 from sinks.notifications.throttle import MOST_MESSAGES, WINDOW_MS, may_leave, refresh_due, slots
 from tests.unit.notify_rig import NOW_MS, incident
 
-SHAPES = {"webhook": webhook.SHAPE, "apprise": apprise.SHAPE, "pagerduty": pagerduty.SHAPE, "am": alertmanager.SHAPE}
+SHAPES = {
+    "webhook": webhook.SHAPE,
+    "apprise": apprise_service.SHAPE,
+    "pagerduty": pagerduty.SHAPE,
+    "am": alertmanager.SHAPE,
+}
 SOON_MS = 30_000
 #: Seconds after the one before, which incident, how severe, whether it grows or ends.
 EVENTS = st.lists(

@@ -11,7 +11,7 @@ from schemas.times import iso_ms
 from sinks.notifications.planning import HOLD_MS, STALE_MS, Plan, Shape, plan
 from sinks.notifications.records import Pending, People, Silenced
 from sinks.notifications.routing import Labels, is_for
-from sinks.notifications.targets import alertmanager, apprise, pagerduty, webhook
+from sinks.notifications.targets import alertmanager, apprise_service, pagerduty, webhook
 from tests.unit.notify_rig import NOW_MS, change, incident, pending, people
 
 OPENED, ESCALATED = change("opened"), change("escalated")
@@ -190,7 +190,7 @@ def test_all_labels_of_a_target_have_to_hold(labels: Labels, *, holds: bool) -> 
 
 
 def test_the_shapes_are_bounded() -> None:
-    shapes = (webhook.SHAPE, apprise.SHAPE, pagerduty.SHAPE, alertmanager.SHAPE)
+    shapes = (webhook.SHAPE, apprise_service.SHAPE, pagerduty.SHAPE, alertmanager.SHAPE)
 
     assert [shape.most_lines for shape in shapes] == [10, 5, 1, 500]
 
