@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,6 +17,7 @@ from sinks.personal.cells import SKIPPED_TABLES, Cell, hint_of, is_looked_at, re
 from sinks.personal.erasing import Erasure, Touched
 from sinks.personal.redactor import Redactor
 from sinks.tables.sqlite_personal import add_erasures, forget_messages
+from sinks.tables.sqlite_turns import transaction
 from sinks.tables.trouble import TablesError
 
 _BUSY_TIMEOUT_S: Final = 30.0
@@ -44,7 +45,7 @@ def erase_from_sqlite(path: Path, erasure: Erasure) -> Touched:
     with closing(_open(path, writable=erasure.apply)) as db:
         if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'erasures'").fetchone() is None:
             raise TablesError("the tables are those of an older release; start this one once, then erase")
-        with _transaction(db, writing=erasure.apply):
+        with transaction(db, "IMMEDIATE" if erasure.apply else "DEFERRED"):
             _forget(db, erasure, touched)
         redactor, hint = erasure.redactor(), hint_of(list(erasure.values))
         for table in _tables(db):
@@ -62,18 +63,6 @@ def _open(path: Path, *, writable: bool) -> sqlite3.Connection:
     )
     db.execute("PRAGMA secure_delete = ON")
     return db
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection, *, writing: bool) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def _forget(db: sqlite3.Connection, erasure: Erasure, touched: Touched) -> None:
@@ -129,12 +118,12 @@ def _rows(
         tests = (f"{column} LIKE '%{hint}%' OR instr({column}, char(0))" for column in table.columns)
         likely = "(" + " OR ".join(tests) + ")"
     if table.key != ("rowid",):
-        with _transaction(db, writing=writing):
+        with transaction(db, "IMMEDIATE" if writing else "DEFERRED"):
             yield db.execute(f"SELECT {names} FROM {table.name} WHERE {likely}").fetchall()  # noqa: S608  our names
         return
     last = -(2**63)
     while True:
-        with _transaction(db, writing=writing):
+        with transaction(db, "IMMEDIATE" if writing else "DEFERRED"):
             end = db.execute(
                 f"SELECT max(rowid) FROM (SELECT rowid FROM {table.name} WHERE rowid > ? ORDER BY rowid LIMIT ?)",  # noqa: S608  our names
                 (last, _ROWS_A_TRANSACTION),

@@ -6,14 +6,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
 
 from typing_extensions import override
 
 from sinks.tables.asking import Asking, asking_sqlite
 from sinks.tables.incident_orders import IncidentOrders
-
-_BUSY_TIMEOUT_S: Final = 30.0
+from sinks.tables.sqlite_turns import transaction
 
 
 class SqliteIncidentOrders(IncidentOrders):
@@ -29,7 +27,5 @@ class SqliteIncidentOrders(IncidentOrders):
             yield asking_sqlite(None)
             return
         uri = f"{self._path.absolute().as_uri()}?mode=rw"
-        with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)) as db:
-            db.execute("BEGIN IMMEDIATE")
+        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db, transaction(db):
             yield asking_sqlite(db)
-            db.execute("COMMIT")  # without it, closing rolls back

@@ -35,6 +35,7 @@ from sinks.tables.incident_tables import (
 )
 from sinks.tables.migrations import check, load
 from sinks.tables.sqlite_personal import erasures, last_erasure
+from sinks.tables.sqlite_turns import transaction
 from sinks.tables.sqlite_writer import MIGRATIONS_PACKAGE
 from sinks.tables.trouble import TablesError
 
@@ -122,14 +123,8 @@ class SqliteIncidents:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """See `IncidentTables`."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self._db):
             yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:  # some errors end it by themselves
-                self._db.execute("ROLLBACK")
-            raise
 
     def write(self, outputs: IncidentOutputs, positions: Positions, *, watermark_ms: int) -> int:
         """See `IncidentTables`. Raises `ErasureKeyError` beside a list of what was erased that it has no key for."""

@@ -14,8 +14,8 @@ from typing import Final
 
 from sinks.personal.batches import ERASED_DETAIL
 from sinks.tables.sqlite_search import is_text
+from sinks.tables.sqlite_turns import transaction
 
-_BUSY_TIMEOUT_S: Final = 30.0
 _ROWS_PER_TRANSACTION: Final = 500  # marking rewrites a row with its body, and the processor waits meanwhile
 
 
@@ -33,7 +33,7 @@ def request_retry(
     """
     if not path.is_file():
         return 0
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_TIMEOUT_S)) as db:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)) as db:
         if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'dead_letters'").fetchone() is None:
             return 0
         positions = _positions(db, dead_ids, {"reason": reason, "source": source})
@@ -62,5 +62,5 @@ def _mark(db: sqlite3.Connection, positions: Sequence[int], requested_at: str) -
         "UPDATE dead_letters SET retry_requested_at = coalesce(retry_requested_at, ?) "  # noqa: S608  only marks
         f"WHERE retried_at IS NULL AND position IN ({marks})"
     )
-    with db:
+    with transaction(db):
         return db.execute(sql, (requested_at, *positions)).rowcount

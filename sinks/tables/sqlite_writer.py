@@ -28,6 +28,7 @@ from sinks.personal.batches import held_to
 from sinks.personal.held import HeldList
 from sinks.tables.migrations import load, migrate
 from sinks.tables.sqlite_personal import add_erasures, erasures, forget_messages, last_erasure, put_personal
+from sinks.tables.sqlite_turns import transaction
 
 MIGRATIONS_PACKAGE: Final = "sinks.tables.sqlite_migrations"
 _IDS_PER_QUERY: Final = 500
@@ -151,14 +152,8 @@ class SqliteTables:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything written inside, or nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self._db):
             yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:  # some errors end it by themselves
-                self._db.execute("ROLLBACK")
-            raise
 
     def commit(self, batch: Batch, position: int, partition: int = 0, *, tallies: Iterable[Tally] = ()) -> None:
         """Write everything a batch changed, its tallies, and that the log is handled up to `position`."""
