@@ -11,7 +11,7 @@ READY := .venv/sendtrace-ready
 BROKERS := 1
 BOUNCES := 100000
 KAFKA_DATA := .kafka/data
-WAITING := tests/faults tests/contract
+WAITING := tests/faults tests/contract tests/integration tests/e2e
 WAITERS := 2
 SOURCES := schemas ingest processors sinks sendtrace tests
 # python3 first: on a machine with several it is the one the person chose.
