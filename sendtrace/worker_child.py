@@ -20,6 +20,9 @@ SILENCE_S: Final = 30.0
 #: A partition with work that gets nothing done for so long is stuck, or its brokers are away; starting again
 #: costs seconds and is right in both cases.
 STUCK_S: Final = 60.0
+#: A group lets a member in within its session and rebalance timeouts, 40 s together. One that is not in after this was
+#: seen to have stopped asking, while it went on reporting.
+JOIN_S: Final = 90.0
 _WATCH_S: Final = 1.0
 _STOP_WAIT_S: Final = 8.0
 _LINE_BYTES: Final = 16 * 1024 * 1024
@@ -47,7 +50,7 @@ class WorkerChild(KeptRunning):
         self._task_of = task_of
         self._may_start = may_start
         self._personal_secret = personal_secret
-        self._heard_s = 0.0
+        self._heard_s = self._started_s = 0.0
         self._listening: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -59,7 +62,7 @@ class WorkerChild(KeptRunning):
         await self._watch()
 
     async def watch(self) -> None:
-        """Until cancelled: kill it when it is silent or stuck. What it had under way is done again."""
+        """Until cancelled: kill it when it is silent, left outside or stuck. What it had under way is done again."""
         while True:
             await asyncio.sleep(_WATCH_S)
             trouble = self._trouble()
@@ -80,6 +83,9 @@ class WorkerChild(KeptRunning):
         silent_s = self._clock.monotonic_s() - self._heard_s
         if silent_s > SILENCE_S:
             return f"has said nothing for {silent_s:.0f} s"
+        outside_s = self._clock.monotonic_s() - self._started_s
+        if self.report is not None and not self.report["joined"] and outside_s > JOIN_S:
+            return f"has not joined its group in {outside_s:.0f} s"
         for partition, each in (self.report or {"partitions": {}})["partitions"].items():
             if each["busy_s"] > STUCK_S:
                 return f"has got nothing done for partition {partition} in {each['busy_s']:.0f} s"
@@ -96,7 +102,7 @@ class WorkerChild(KeptRunning):
             env=child_environment(self._personal_secret),
         )
         self.report = None
-        self._heard_s = self._clock.monotonic_s()
+        self._heard_s = self._started_s = self._clock.monotonic_s()
         self._listening = asyncio.ensure_future(self._listen(process))
         return process
 

@@ -19,7 +19,7 @@ from sinks.notifications.words import Links
 
 alerts_app = typer.Typer(help="Who is told of incidents: list the targets, send one a test.", no_args_is_help=True)
 
-TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="A NAME of [notifications.targets.NAME].")]
+TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="A NAME of notifications.targets.NAME.")]
 
 
 @alerts_app.command("targets")

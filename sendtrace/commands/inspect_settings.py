@@ -54,7 +54,7 @@ class Finding(NamedTuple):
 def check(*, config: Config = None, data: Data = None, port: Port = None, admin_port: AdminPort = None) -> int:
     """Say whether `sendtrace up` could start: settings, data directory, ports, rules. Exit code 2 if not.
 
-    With [kafka] bootstrap_servers in the settings also whether one answers and has every topic as it should be.
+    With kafka.bootstrap_servers in the settings also whether one answers and has every topic as it should be.
 
     Example: sendtrace check --config sendtrace.toml
     """

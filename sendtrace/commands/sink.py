@@ -45,7 +45,7 @@ def incidents(*, config: Config = None, data: Data = None, admin_port: AdminPort
 
 @sink_app.command("notifications")
 def notifications(*, config: Config = None, data: Data = None, admin_port: AdminPort = None) -> int:
-    """Tell people of the incidents in the tables, until Ctrl-C: the targets of [notifications].
+    """Tell people of the incidents in the tables, until Ctrl-C: those in notifications.targets.
 
     It reads the tables alone, and goes on where it was; `sendtrace up` has it inside.
 

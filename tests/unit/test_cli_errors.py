@@ -149,3 +149,11 @@ def test_data_in_the_usual_place_is_found_without_settings(shell: Shell, tmp_pat
         plant.fold(braze("d1", "sent"))
 
     assert shell("audit").lines[-1].startswith("balanced: 1 accepted")
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_help_has_no_brackets_that_would_be_taken_for_markup(words: str) -> None:
+    command = COMMANDS[words]
+    told = [command.help, *(getattr(param, "help", None) for param in command.params)]
+
+    assert [text for text in told if text and re.search(r"\[[a-z/]", text)] == []
