@@ -31,7 +31,7 @@ from schemas.kafka_outputs import ReceiptsRecord, state_of, transition_of
 from schemas.postback import KIND_POSTBACK, Postback
 from schemas.receipts import ReceiptIds
 from schemas.records import Audit, StatusRecord, Transition
-from schemas.topics import DEAD, IN_USE, RAW, RECEIPTS, STATUS, TRANSITIONS
+from schemas.topics import BY_MESSAGE, DEAD, IN_USE, RAW, RECEIPTS, STATUS, TRANSITIONS
 from sendtrace.init_config import write_initial
 from tests.e2e.up_rig import request
 from tests.kafka.kafka_rig import create_topics
@@ -203,11 +203,14 @@ def _body(number: int, status: str, rng: random.Random) -> bytes:
     return orjson.dumps({"dispatch_id": f"d{number}", "status": status, "metadata": metadata})
 
 
-async def topics(address: str, prefix: str, *, partitions: int) -> None:
-    """All that are in use."""
-    await create_topics(
-        address, *(f"{prefix}{topic.name}" for topic in IN_USE if topic is not STATUS), partitions=partitions
-    )
+async def topics(address: str, prefix: str, *, partitions: int, others: int = 1) -> None:
+    """All that are in use: `partitions` each of those keyed by message, `others` each of the others."""
+    plain = [topic for topic in IN_USE if topic is not STATUS]
+    for count, chosen in (
+        (partitions, [topic for topic in plain if topic in BY_MESSAGE]),
+        (others, [topic for topic in plain if topic not in BY_MESSAGE]),
+    ):
+        await create_topics(address, *(f"{prefix}{topic.name}" for topic in chosen), partitions=count)
     await create_topics(
         address, f"{prefix}{STATUS.name}", partitions=partitions, settings={"cleanup.policy": "compact"}
     )

@@ -68,7 +68,7 @@ async def test_a_transaction_writes_everything_and_tells_where_status_goes_on(ka
 
 
 async def test_failures_and_tallies_lie_where_their_key_says(kafka: Kafka, topic_prefix: str) -> None:
-    await topics(kafka.address, topic_prefix, partitions=3)
+    await topics(kafka.address, topic_prefix, partitions=3, others=3)
     outbox = Outbox(brokers(kafka, topic_prefix), 1)
     failed = [Output(b"braze/c%d" % number, b"{}", []) for number in range(9)]
     async with AsyncExitStack() as stack:
