@@ -21,7 +21,6 @@ from processors.faust_shell.raw_records import log_record_of
 from processors.normalize import Normalizer
 from processors.partition import PartitionProcessor
 from schemas.kafka_outputs import outputs_of, state_of
-from schemas.kafka_records import partition_of
 from schemas.records import StatusRecord
 from schemas.topics import DEAD, FAILURES, RAW, RECEIPTS, TRANSITIONS
 from sendtrace.worker_process import _CACHED_MESSAGES
@@ -84,9 +83,9 @@ def make_app(task: AgentTask) -> faust.App:
             made = outputs_of(batch, partition=number, next_offset=message.offset + 1)
             for key, value, _ in made.status:
                 status[key or b""] = value
-            own = ((transitions, made.transitions), (dead, made.dead), (receipts, made.receipts))
-            sent = [(topic, number, output) for topic, some in own for output in some]
-            sent += [(failures, partition_of(one.key, "", PARTITIONS), one) for one in made.failures]
+            own = ((transitions, number, made.transitions), (receipts, number, made.receipts))
+            others = ((dead, 0, made.dead), (failures, 0, made.failures))  # topics of one partition
+            sent = [(topic, place, output) for topic, place, some in (*own, *others) for output in some]
             for topic, place, (key, value, headers) in sent:
                 await topic.send(  # type: ignore[unused-awaitable]  # nor does the tutorial: Faust waits before it commits
                     key=key, value=value, headers=headers, partition=place

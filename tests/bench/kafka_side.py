@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from processors.normalize import Normalizer
 from schemas.kafka_records import headers_of, partition_of
 from schemas.postback import KIND_POSTBACK, Postback
 from schemas.receipts import ReceiptIds
-from schemas.topics import IN_USE
+from schemas.topics import BY_MESSAGE, IN_USE
 from tests.bench.processes import BenchError
 from tests.faults.worker_rig import topics
 from tests.kafka.kafka_jars import KafkaError
@@ -69,20 +69,20 @@ def private_kafka(directory: Path) -> Iterator[Kafka]:
 async def make_topics(address: str, prefix: str) -> None:
     """All that are in use, known to whoever asks from now on: who subscribes earlier is given nothing for minutes."""
     await topics(address, prefix, partitions=PARTITIONS)
-    wanted = [prefix + topic.name for topic in IN_USE]
+    wanted = {prefix + topic.name: PARTITIONS if topic in BY_MESSAGE else 1 for topic in IN_USE}
     admin = AIOKafkaAdminClient(bootstrap_servers=address)
     await admin.start()
     try:
         async with asyncio.timeout(_TOPICS_S):
-            while not all(map(_is_there, await admin.describe_topics(wanted))):  # noqa: ASYNC110  it is the broker's to know
+            while not all(_is_there(told, wanted) for told in await admin.describe_topics(list(wanted))):  # noqa: ASYNC110  it is the broker's to know
                 await asyncio.sleep(_LOOK_S)
     finally:
         await admin.close()
 
 
-def _is_there(told: dict[str, Any]) -> bool:
+def _is_there(told: dict[str, Any], wanted: Mapping[str, int]) -> bool:
     leaders = [partition["leader"] for partition in told["partitions"] if not partition["error_code"]]
-    return not told["error_code"] and len(leaders) == PARTITIONS and min(leaders) >= 0
+    return not told["error_code"] and len(leaders) == wanted[told["topic"]] and min(leaders) >= 0
 
 
 def postbacks_of(bodies: Iterable[bytes]) -> list[Postback]:

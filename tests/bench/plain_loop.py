@@ -28,15 +28,15 @@ from processors.normalize import Normalizer
 from processors.partition import PartitionProcessor
 from processors.tallies import Tallies
 from schemas.kafka_outputs import Output, outputs_of, state_of, tally_output
-from schemas.kafka_records import partition_of
 from schemas.records import StatusRecord
 from schemas.topics import DEAD, FAILURES, RAW, RECEIPTS, STATUS, TALLIES, TRANSITIONS
 from sendtrace.kept_running import GC_THRESHOLDS
 from sendtrace.worker_process import _CACHED_MESSAGES
-from tests.bench.kafka_side import PARTITIONS
 
 #: Topics with the partitions of the raw topic.
-_OWN: Final = (TRANSITIONS, STATUS, DEAD, RECEIPTS)
+_OWN: Final = (TRANSITIONS, STATUS, RECEIPTS)
+#: Of the other topics, which have one.
+_THE_PARTITION: Final = 0
 _BATCH_BYTES: Final = 960 * 1024
 _FETCH_BYTES: Final = 1024 * 1024
 _POLL_MS: Final = 200
@@ -86,11 +86,12 @@ class Partition:
             made = outputs_of(batch, partition=self._number, next_offset=part[-1].offset + 1)
             self._store.values.update((key or b"", value) for key, value, _ in made.status)
             self._tallies.add(batch)
-            for topic, some in zip(_OWN, (made.transitions, made.status, made.dead, made.receipts), strict=True):
+            for topic, some in zip(_OWN, (made.transitions, made.status, made.receipts), strict=True):
                 outputs[topic.name, self._number] += some
-            _add_keyed(outputs, FAILURES.name, made.failures)
+            outputs[DEAD.name, _THE_PARTITION] += made.dead
+            outputs[FAILURES.name, _THE_PARTITION] += made.failures
             await asyncio.sleep(0)  # fetching and sending go on beside it
-        _add_keyed(outputs, TALLIES.name, map(tally_output, self._tallies.take()))
+        outputs[TALLIES.name, _THE_PARTITION] += map(tally_output, self._tallies.take())
         return [sent for place, some in outputs.items() for sent in await self._send(*place, some)]
 
     async def _send(
@@ -105,11 +106,6 @@ class Partition:
         if batch.record_count():
             sent.append(await self._producer.send_batch(batch, self._prefix + topic, partition=partition))
         return sent
-
-
-def _add_keyed(outputs: dict[tuple[str, int], list[Output]], topic: str, some: Iterable[Output]) -> None:
-    for output in some:
-        outputs[topic, partition_of(output.key, "", PARTITIONS)].append(output)
 
 
 def _slices(records: Sequence[Fetched]) -> Iterator[list[Fetched]]:
