@@ -112,7 +112,7 @@ async def run(plan: Plan, directory: Path, *, say: Callable[[str], None]) -> Rep
             kills[what] += 1
         await sending
         say("all sent; waiting until everything is in the tables")
-        await _caught_up(running)
+        await caught_up(running)
         await check(running, ledger)
     return Report(sum(ledger.kept.values()), sum(ledger.unsure.values()), kills, time.monotonic() - started)
 
@@ -183,7 +183,7 @@ def _sent(ledger: Ledger) -> int:
     return sum(ledger.kept.values())
 
 
-async def _caught_up(running: Pipeline) -> None:
+async def caught_up(running: Pipeline) -> None:
     """Every raw record is in the tables: what the spool had, what the workers and the sink were behind."""
     found, before, progressed = None, None, time.monotonic()
     while time.monotonic() - progressed < _STUCK_S:

@@ -14,6 +14,7 @@ import signal
 import socket
 import sqlite3
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -83,6 +84,19 @@ class Pace(Protocol):
     async def wait(self) -> object:
         """Returns when it may."""
         ...
+
+
+class Evenly:
+    """So many a second, from all senders together."""
+
+    def __init__(self, per_s: float) -> None:
+        self._step_s = 1 / per_s
+        self._next_s = time.monotonic()
+
+    async def wait(self) -> None:
+        """See `Pace`."""
+        self._next_s = max(self._next_s + self._step_s, time.monotonic() - 0.1)
+        await asyncio.sleep(self._next_s - time.monotonic())
 
 
 async def sender(

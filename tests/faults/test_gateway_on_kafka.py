@@ -17,7 +17,7 @@ from schemas.event import Event
 from schemas.identity import fact_id, message_id, message_key
 from schemas.topics import DEFAULT_PREFIX
 from tests.e2e.up_rig import request
-from tests.faults.kill_rig import Known, Ledger, Sendtrace, under_load
+from tests.faults.kill_rig import Evenly, Known, Ledger, Sendtrace, under_load
 from tests.faults.test_kafka_log import Found, read
 from tests.kafka.kafka_rig import create_topics
 from tests.kafka.local_kafka import LocalKafka
@@ -42,18 +42,6 @@ async def test_every_200_is_on_the_topic_whatever_was_killed(private_kafka: Loca
     assert await gateway.stop() == 0
 
     check(await read(private_kafka.address, TOPIC), ledger)
-
-
-class Evenly:
-    """So many a second, from all senders together."""
-
-    def __init__(self, per_s: float) -> None:
-        self._step_s = 1 / per_s
-        self._next_s = time.monotonic()
-
-    async def wait(self) -> None:
-        self._next_s = max(self._next_s + self._step_s, time.monotonic() - 0.1)
-        await asyncio.sleep(self._next_s - time.monotonic())
 
 
 @pytest.mark.timeout(60 + 4 * OUTAGE_S)
