@@ -15,6 +15,7 @@ from sendtrace.erasure_file import add_to_list, read_list
 from sendtrace.tables_store import postgres_of
 from sinks.personal.held import check_key
 from sinks.tables import sqlite_personal
+from sinks.tables.sqlite_turns import transaction
 
 
 def entries_of(place: Place) -> list[Erased]:
@@ -37,7 +38,7 @@ def add_entries(place: Place, entries: Sequence[Erased], digests: Digests | None
     url = None if place.settings is None else postgres_of(place.settings)
     if url is None:
         add_to_list(place.paths.erasures, entries)
-        with closing(sqlite3.connect(place.paths.tables, timeout=30.0, isolation_level=None)) as db:
+        with closing(sqlite3.connect(place.paths.tables, isolation_level=None)) as db, transaction(db):
             sqlite_personal.add_erasures(db, entries)
         return
     from sinks.tables.postgres_personal import add_listed_at  # noqa: PLC0415  as above

@@ -10,8 +10,9 @@ from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
 from sendtrace.incident_steps import incident_step
 from sendtrace.metrics_incidents import IncidentsCollector
+from sendtrace.serving import Serving
 from sendtrace.settings import Settings
-from sendtrace.sink_serving import Serving, run_sink, serving_session
+from sendtrace.sink_serving import run_sink, serving_session
 from sendtrace.tables_store import open_incident_tables
 from sendtrace.worker_role import GROUP
 from sinks.tables.incident_tables import Step

@@ -19,7 +19,7 @@ from sendtrace.metrics_notifications import NotificationsCollector
 from sendtrace.notify_process import notify_lock, report_of
 from sendtrace.notify_targets import base_url_of, check_labels, targets_of
 from sendtrace.processor_loop import AlreadyRunningError
-from sendtrace.serving import StartError, admin_server, listen, prepare, served, stop_signals, url
+from sendtrace.serving import StartError, prepare, until_stopped, working_beside
 from sendtrace.settings import Settings, SettingsError
 from sendtrace.tables_store import postgres_of
 from sendtrace.web_answers import json_answer
@@ -42,24 +42,10 @@ def run(settings: Settings, *, on_ready: Callable[[str], None], notice: Callable
     check_labels(settings, Classifier.load(settings.classifier.rules).catalogue)
     configure_logs("notifications")
     try:
-        return uvloop.run(_until_stopped(settings, on_ready=on_ready, notice=notice))
+        return uvloop.run(until_stopped(lambda: serving(settings, notice=notice), on_ready=on_ready))
     except (StartError, AlreadyRunningError) as error:
         notice(str(error))
         return 1
-
-
-async def _until_stopped(settings: Settings, *, on_ready: Callable[[str], None], notice: Callable[[str], None]) -> int:
-    """Raises what ended it when it was not a signal."""
-    stopped = asyncio.ensure_future(stop_signals().wait())
-    try:
-        async with serving(settings, notice=notice) as (admin_url, working):
-            on_ready(admin_url)
-            await asyncio.wait([stopped, working], return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                await working
-    finally:
-        stopped.cancel()
-    return 0
 
 
 @contextlib.asynccontextmanager
@@ -78,14 +64,8 @@ async def serving(
     collector = NotificationsCollector(lambda: report_of(notifier.stats))
     admin = health_app(settings, collector, _readyz_of(notifier))
     with _alone(settings):
-        admin_socket = listen("admin", settings.admin.host, settings.admin.port, notice)
-        async with served(admin_server(admin), admin_socket):
-            working = asyncio.get_running_loop().create_task(notifier.run())
-            try:
-                yield url(admin_socket), working
-            finally:
-                working.cancel()
-                await asyncio.gather(working, return_exceptions=True)
+        async with working_beside(settings.admin, admin, notifier.run, notice=notice) as started:
+            yield started
 
 
 def open_store(settings: Settings) -> NotificationStore:

@@ -12,8 +12,9 @@ import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,6 +22,10 @@ from typing_extensions import override
 
 from ingest.gateway import Gateway
 from ingest.protocol import protocol_factory
+from sendtrace.settings_model import AdminSettings
+
+#: The admin address, and the work beside it, which only ends by an error.
+Serving = AbstractAsyncContextManager[tuple[str, asyncio.Task[None]]]
 
 _BACKLOG: Final = 4_096
 _GRACE_S: Final = 7  # the gateway's own drain deadline lies below
@@ -40,11 +45,11 @@ class StartError(RuntimeError):
 
 
 @contextlib.asynccontextmanager
-async def background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
     """Do `work` beside the block, and cancel it when the block ends."""
     task = asyncio.get_running_loop().create_task(work)
     try:
-        yield
+        yield task
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -161,3 +166,31 @@ def stop_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+async def until_stopped(serving: Callable[[], Serving], *, on_ready: Callable[[str], None]) -> int:
+    """Serve until SIGTERM or SIGINT, then 0. Raises what ended the work when it was not a signal."""
+    stopped = asyncio.ensure_future(stop_signals().wait())
+    try:
+        async with serving() as (admin_url, working):
+            on_ready(admin_url)
+            await asyncio.wait([stopped, working], return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                await working
+    finally:
+        stopped.cancel()
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def working_beside(
+    settings: AdminSettings,
+    admin: ASGIApp,
+    work: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    notice: Callable[[str], None],
+) -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
+    """The admin surface and the work beside it; leaving cancels the work and waits for its end. Raises `StartError`."""
+    admin_socket = listen("admin", settings.host, settings.port, notice)
+    async with served(admin_server(admin), admin_socket), background(work()) as working:
+        yield url(admin_socket), working

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from sendtrace.clock import SystemClock
 from sendtrace.data_paths import DataPaths
 from sendtrace.metrics_sink import SinkCollector
+from sendtrace.serving import Serving
 from sendtrace.settings import Settings
-from sendtrace.sink_serving import Serving, run_sink, serving_session
+from sendtrace.sink_serving import run_sink, serving_session
 from sendtrace.tables_store import open_tables_writer, retention_of
 from sinks.tables.kafka_sink import KafkaSink
 

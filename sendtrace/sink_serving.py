@@ -1,4 +1,4 @@
-"""How a sink on Kafka with tables behind it runs: admin port, signals, one at a time, ready when it has caught up."""
+"""How a sink runs: admin port, signals, one at a time; with tables behind it on Kafka, ready when it has caught up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from sendtrace.data_paths import DataPaths
 from sendtrace.kafka_role import health_app, require_brokers
 from sendtrace.logs import configure_logs
 from sendtrace.processor_loop import AlreadyRunningError, directory_lock
-from sendtrace.serving import StartError, admin_server, listen, prepare, served, stop_signals, url
+from sendtrace.serving import Serving, StartError, prepare, until_stopped, working_beside
 from sendtrace.settings import Settings
 from sendtrace.tables_store import postgres_of
 from sendtrace.web_answers import json_answer
@@ -27,8 +26,6 @@ from sinks.tables.kafka_session import KafkaSession
 from sinks.tables.migrations import MigrationError
 
 Session = KafkaSession[Any]  # whatever way it has to the tables
-#: The admin address, and the work, which only ends by an error.
-Serving = AbstractAsyncContextManager[tuple[str, asyncio.Task[None]]]
 
 _STARTING: Final = (StartError, AlreadyRunningError, MigrationError)
 
@@ -48,24 +45,10 @@ def run_sink(
     require_brokers(settings)
     configure_logs(name)
     try:
-        return uvloop.run(_until_stopped(serving, on_ready=on_ready))
+        return uvloop.run(until_stopped(serving, on_ready=on_ready))
     except _STARTING as error:
         notice(str(error))
         return 1
-
-
-async def _until_stopped(serving: Callable[[], Serving], *, on_ready: Callable[[str], None]) -> int:
-    """Raises what ended the sink when it was not a signal."""
-    stopped = asyncio.ensure_future(stop_signals().wait())
-    try:
-        async with serving() as (admin_url, working):
-            on_ready(admin_url)
-            await asyncio.wait([stopped, working], return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                await working
-    finally:
-        stopped.cancel()
-    return 0
 
 
 @contextlib.asynccontextmanager
@@ -78,14 +61,8 @@ async def serving_session(
     """
     admin = health_app(settings, collector, _readyz_of(sink))
     with _alone(DataPaths(settings.storage.directory), settings, lock):
-        admin_socket = listen("admin", settings.admin.host, settings.admin.port, notice)
-        async with served(admin_server(admin), admin_socket):
-            working = asyncio.get_running_loop().create_task(sink.run())
-            try:
-                yield url(admin_socket), working
-            finally:
-                working.cancel()
-                await asyncio.gather(working, return_exceptions=True)
+        async with working_beside(settings.admin, admin, sink.run, notice=notice) as serving:
+            yield serving
 
 
 @contextlib.contextmanager

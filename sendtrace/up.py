@@ -159,7 +159,7 @@ async def serving(settings: Settings, *, notice: Callable[[str], None]) -> Async
         keep_house = _keep_house(
             paths, keep_days=settings.storage.raw_retention_days, processed=reader.progress, clock=clock
         )
-        await stack.enter_async_context(background(keep_house))
+        _housekeeping = await stack.enter_async_context(background(keep_house))
         await stack.enter_async_context(served(admin_server(admin), admin_socket))
         await stack.enter_async_context(served(gateway_server(gateway), gateway_socket))
         stack.callback(gateway.drain)

@@ -103,7 +103,7 @@ async def serving(
             stack.push_async_callback(_stop_all, children)
             for child in children:
                 child.start()
-                await stack.enter_async_context(background(child.watch()))
+                _watching = await stack.enter_async_context(background(child.watch()))
             yield url(admin_socket), children
 
 
